@@ -1,0 +1,174 @@
+"""The wire contract between the operator, which knows who may send, and the receiver, which decides in microseconds.
+
+The operator publishes one sealed `Route` a hook into the directory, a Redis hash beside a stream of its changes. The
+receiver keeps a copy in memory and notes, per hook and secret generation, what it accepted and refused; the operator
+reads these notes as proof. This is the one module of the service that the operator imports; it does no IO.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from typing import Annotated, Self
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+WEBHOOK_PATH = "/api/v1/webhooks/gitlab"
+"""Where GitLab delivers: the bare path for a hook made by hand, with `/{hook_id}` for a managed one."""
+
+# --- Redis keys ------------------------------------------------------------------------------------------------------
+
+DIRECTORY = "gitpulse:directory"
+"""Hash: hook id -> sealed route."""
+DIRECTORY_CHANGES = "gitpulse:directory:changes"
+"""Stream of `{hook: <hook id>}`, written in one transaction with the hash. Its newest id is the directory's version."""
+DIRECTORY_CHANGES_KEPT = 10_000
+"""About how many changes the stream keeps; a reader that is further behind loads the whole hash again."""
+DIRECTORY_COMPLETE = "gitpulse:directory:complete"
+"""Set once the operator has published all it knows. While it is missing an unknown hook may be ours: 503, not 401."""
+DIRECTORY_ACKS = "gitpulse:directory:acks"
+"""Hash: receiver id -> `<version> <unix milliseconds>`, what each live receiver has loaded."""
+
+
+def feedback_key(hook_id: str) -> str:
+    """The hash with a hook's notes, times in Unix milliseconds.
+
+    `accepted:<generation>`: last authentic delivery; `refused`: last refused one, `refused:reason`: why.
+    """
+    return f"gitpulse:feedback:{hook_id}"
+
+
+# --- routes ----------------------------------------------------------------------------------------------------------
+
+
+class Credential(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaults=True):
+    """One generation of a hook's secrets. Its repr shows no secret."""
+
+    generation: int
+    token: str = ""
+    """What `X-Gitlab-Token` carries; empty: no token is accepted for this generation."""
+    signing_key: bytes = b""
+    """HMAC key of `webhook-signature`, 32 bytes; empty: no signature is accepted for this generation."""
+
+    def __repr__(self) -> str:
+        return f"Credential(generation={self.generation})"
+
+
+class Route(msgspec.Struct, frozen=True, array_like=True):
+    """What the receiver must know about one hook."""
+
+    hook_id: str
+    resource: str
+    """`namespace/name` of the GitPulseProject, for logs."""
+    instance: str
+    """Base URL of the GitLab that sends, as the connection has it."""
+    credentials: tuple[Credential, ...]
+    """Accepted ones, the current generation first."""
+    require_signature: bool = False
+    """True: a token alone is refused, however right it is."""
+
+
+def hook_id(installation_key: bytes, owner: str, parent: str) -> str:
+    """An unguessable, stable name for a hook in a URL: 32 characters of a-z and 2-7.
+
+    `owner` is the resource's uid, `parent` the GitLab parent as `project/42` or `group/7`.
+    """
+    digest = hmac.digest(installation_key, f"hook\0{owner}\0{parent}".encode(), "sha256")
+    return base64.b32encode(digest[:20]).decode().lower()
+
+
+def installation_id(installation_key: bytes) -> str:
+    """Eight hex digits that tell this installation's hooks from another one's."""
+    return hmac.digest(installation_key, b"installation", "sha256").hex()[:8]
+
+
+class Unsealable(ValueError):
+    """A directory record that this installation key did not seal, or not for this hook."""
+
+
+def seal(installation_key: bytes, route: Route) -> bytes:
+    """Encrypts a route (AES-256-GCM, bound to its hook id) for the directory."""
+    nonce = os.urandom(12)
+    return nonce + AESGCM(_sealing_key(installation_key)).encrypt(nonce, _encode(route), route.hook_id.encode())
+
+
+def unseal(installation_key: bytes, hook: str, sealed: bytes) -> Route:
+    """Opens one record of the directory. Raises Unsealable."""
+    try:
+        plain = AESGCM(_sealing_key(installation_key)).decrypt(sealed[:12], sealed[12:], hook.encode())
+        return _decode(plain)
+    except (InvalidTag, ValueError) as error:  # msgspec's errors are ValueErrors; a nonce that is too short is one too
+        raise Unsealable(
+            f"the directory's record of hook {hook} was not sealed with this GITPULSE_INSTALLATION_KEY"
+        ) from error
+
+
+def _sealing_key(installation_key: bytes) -> bytes:
+    return hashlib.blake2b(b"directory", key=installation_key, digest_size=32).digest()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Route).decode
+
+
+# --- settings that both sides must agree on ---------------------------------------------------------------------------
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the text has one line a setting, naming its environment variable."""
+
+
+def _parse_key(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        key = base64.b64decode(value.strip(), validate=True)
+    except ValueError as error:
+        raise ValueError("must be base64") from error
+    if len(key) != 32:
+        raise ValueError(f"must be 32 bytes in base64, not {len(key)}; make one with: openssl rand -base64 32")
+    return key
+
+
+def _check_redis_url(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
+
+
+InstallationKey = Annotated[bytes, BeforeValidator(_parse_key)]
+RedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
+
+
+class SharedSettings(BaseSettings):
+    """The base of the operator's and the service's settings, read from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="GITPULSE_", hide_input_in_errors=True, frozen=True, extra="ignore")
+
+    redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)  # it may hold a password
+    """Redis with the directory and the event log: `redis://`, `rediss://` or `unix://`."""
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the environment. Raises SettingsError."""
+        try:
+            return cls()
+        except ValidationError as error:
+            prefix = cls.model_config.get("env_prefix", "")
+            lines = [f"{_environment_name(prefix, e['loc'])}: {_plain(e['type'], e['msg'])}" for e in error.errors()]
+            raise SettingsError("\n".join(lines)) from None
+
+
+def _environment_name(prefix: str, location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "settings"
+    return name if name.isupper() else f"{prefix}{name}".upper()
+
+
+def _plain(kind: str, message: str) -> str:
+    return "is not set" if kind == "missing" else message.removeprefix("Value error, ")

@@ -1,0 +1,42 @@
+"""What can go wrong in the service.
+
+Each error has a machine reason, used in metrics and logs, and says whether trying again may help.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """The base of all errors that the service raises on purpose."""
+
+    reason: ClassVar[str] = "Error"
+    retryable: ClassVar[bool] = False
+
+
+class LogUnavailable(ServiceError):
+    """The event log cannot be reached, or cannot write now."""
+
+    reason = "LogUnavailable"
+    retryable = True
+
+
+class LogFull(ServiceError):
+    """The backlog limit is reached; GitLab must be told to come back."""
+
+    reason = "LogFull"
+    retryable = True
+
+
+class StoreUnavailable(ServiceError):
+    """The database cannot be reached, or cannot write now."""
+
+    reason = "StoreUnavailable"
+    retryable = True
+
+
+class Undecodable(ServiceError):
+    """A delivery whose body is not what GitLab sends for its kind; trying again changes nothing."""
+
+    reason = "Undecodable"

@@ -1,0 +1,1 @@
+"""The service's Prometheus metrics: names, help texts, labels, all in one place."""

@@ -1,0 +1,1 @@
+"""Who may deliver: signature and token checks, sans-IO."""

@@ -1,0 +1,64 @@
+"""The service's settings, read from the environment once, at start.
+
+Every field's docstring says unit, default and reason; `docs/settings.md` is made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from gitpulse_service.contract import InstallationKey, SharedSettings
+
+
+def _check_database_url(url: str) -> str:
+    if not url.startswith(("postgresql://", "postgresql+asyncpg://", "sqlite:///", "sqlite+aiosqlite:///")):
+        raise ValueError("must start with postgresql:// or sqlite:///")
+    return url
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
+
+
+class ServiceSettings(SharedSettings):
+    """What receiver and worker can be told."""
+
+    installation_key: InstallationKey | None = Field(default=None, repr=False)
+    """Opens the directory of managed hooks: 32 bytes in base64, the operator's own key.
+
+    Without it only the hook made by hand is served.
+    """
+
+    gitlab_webhook_secret: SecretStr | None = Field(default=None, validation_alias="GITLAB_WEBHOOK_SECRET")
+    """Secret of a hook configured by hand: a plain token, or a signing token, which begins with `whsec_`."""
+
+    database_url: DatabaseUrl | None = Field(default=None, repr=False)  # it may hold a password
+    """Where the numbers are kept: `postgresql://…` or `sqlite:///file`.
+
+    The worker needs it; a receiver that has it serves the query API too.
+    """
+
+    partitions: int = Field(default=16, ge=1, le=256)
+    """Queues of the event log. Receivers and workers must agree; lower it only with an empty log."""
+
+    max_body_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
+    """Largest body accepted, bytes; GitLab itself sends no more than 25 MiB."""
+
+    dedupe_window: int = Field(default=3600, ge=60)
+    """Seconds for which the log remembers a delivery id. The database knows it for good."""
+
+    max_backlog: int = Field(default=1_000_000, ge=1000)
+    """Deliveries waiting before the receiver answers 503 instead of filling Redis."""
+
+    batch_events: int = Field(default=500, ge=1, le=10_000)
+    """Most deliveries a drain writes in one transaction."""
+
+    batch_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    """About the most bytes of bodies in one transaction."""
+
+    claim_idle: float = Field(default=30.0, gt=0)
+    """Seconds after which another worker takes over what a dead one held. Longer than the slowest batch."""
+
+    raw_retention_days: int = Field(default=30, ge=0)
+    """Days for which raw deliveries are kept, so that numbers can be recomputed."""

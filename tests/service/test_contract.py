@@ -1,0 +1,103 @@
+"""The wire contract: what one side seals, the other opens, and nobody else."""
+
+import os
+
+import pytest
+
+from gitpulse_service.contract import (
+    Credential,
+    InstallationKey,
+    Route,
+    SettingsError,
+    SharedSettings,
+    Unsealable,
+    hook_id,
+    installation_id,
+    seal,
+    unseal,
+)
+
+KEY = bytes(range(32))
+ROUTE = Route(
+    "hook",
+    "team/website",
+    "https://gitlab.example.com",
+    (Credential(2, "new", b"k" * 32), Credential(1, "old")),
+    require_signature=True,
+)
+
+
+def test_a_sealed_route_opens_to_itself_and_shows_nothing():
+    sealed = seal(KEY, ROUTE)
+    assert unseal(KEY, "hook", sealed) == ROUTE
+    assert b"new" not in sealed
+    assert b"website" not in sealed
+    assert seal(KEY, ROUTE) != sealed  # a nonce of its own each time
+
+
+@pytest.mark.parametrize(
+    ("key", "hook", "change"),
+    [
+        pytest.param(os.urandom(32), "hook", lambda s: s, id="another installation"),
+        pytest.param(KEY, "other", lambda s: s, id="moved to another hook"),
+        pytest.param(KEY, "hook", lambda s: s[:-1] + bytes([s[-1] ^ 1]), id="changed"),
+        pytest.param(KEY, "hook", lambda s: s[:5], id="cut off"),
+        pytest.param(KEY, "hook", lambda s: b"", id="empty"),
+    ],
+)
+def test_what_was_not_sealed_for_this_hook_does_not_open(key, hook, change):
+    with pytest.raises(Unsealable, match="GITPULSE_INSTALLATION_KEY"):
+        unseal(key, hook, change(seal(KEY, ROUTE)))
+
+
+def test_a_credential_never_shows_its_secrets():
+    assert "old" not in repr(ROUTE)
+    assert "kkkk" not in repr(ROUTE)
+
+
+def test_hook_ids_are_stable_unguessable_and_fit_a_path():
+    first = hook_id(KEY, "uid", "project/1")
+    assert first == hook_id(KEY, "uid", "project/1")
+    assert (
+        len(
+            {
+                first,
+                hook_id(KEY, "uid", "project/2"),
+                hook_id(KEY, "uid2", "project/1"),
+                hook_id(os.urandom(32), "uid", "project/1"),
+            }
+        )
+        == 4
+    )
+    assert set(first) <= set("abcdefghijklmnopqrstuvwxyz234567")
+    assert len(first) == 32
+    assert installation_id(KEY) != installation_id(os.urandom(32))
+
+
+class Example(SharedSettings):
+    installation_key: InstallationKey
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "GITPULSE_INSTALLATION_KEY: is not set"),
+        ({"GITPULSE_INSTALLATION_KEY": "secret!"}, "GITPULSE_INSTALLATION_KEY: must be base64"),
+        (
+            {"GITPULSE_INSTALLATION_KEY": "c2VjcmV0"},
+            "GITPULSE_INSTALLATION_KEY: must be 32 bytes in base64, not 6; make one with: openssl rand -base64 32",
+        ),
+        (
+            {"GITPULSE_INSTALLATION_KEY": "A" * 43 + "=", "GITPULSE_REDIS_URL": "localhost"},
+            "GITPULSE_REDIS_URL: must start with redis://, rediss:// or unix://",
+        ),
+    ],
+)
+def test_a_wrong_setting_gives_one_line_that_names_it(monkeypatch, environment, says):
+    for name in ("GITPULSE_INSTALLATION_KEY", "GITPULSE_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        Example.load()
+    assert str(caught.value) == says
