@@ -1,0 +1,50 @@
+# GitPulse: every target needs Python 3.11+ and git alone, and no root, unless it says otherwise.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SUITE  ?=
+N      ?=
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench soak clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make the virtual environment (.venv) and install everything into it
+
+# Made anew when the dependencies change; the marker is written last, so an interrupted setup starts over.
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GitPulse needs Python 3.11 or newer; this is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@echo "Setting up $(VENV): GitPulse, its libraries, an embedded Redis and PostgreSQL, test tools (about 30 s, once)" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' | grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c1-120 >&2
+	@$(BIN)/gitpulse --version >/dev/null && touch $@
+
+demo: setup ## Run all of GitPulse on this machine (ONCE=1: check the numbers and end)
+	@$(BIN)/gitpulse demo $(if $(ONCE),--once) $(ARGS)
+
+test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
+	@PYTHONPATH=tests $(BIN)/python -m harness.controlplane
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Measure (SUITE=receiver|worker|operator, N=…)
+	@$(BIN)/python -m bench bench $(SUITE) $(N)
+
+soak: setup ## Run long (SUITE=receiver|operator|numbers, N=rounds)
+	@$(BIN)/python -m bench soak $(SUITE) $(N)
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,7 @@
+"""What can go wrong in a command."""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the text says why and what to do."""

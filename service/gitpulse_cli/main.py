@@ -1,0 +1,123 @@
+"""The `gitpulse` command. It only composes: each command starts something that lives in another package.
+
+Imports of those packages stay inside the commands, so that an image without, say, the operator's libraries can run
+the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from gitpulse_cli.errors import CommandError
+from gitpulse_operator.errors import OperatorError
+from gitpulse_service.contract import SettingsError
+from gitpulse_service.errors import ServiceError
+
+app = typer.Typer(
+    help="Team metrics from GitLab within a second, and the webhooks that make it possible.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 0 for none.", min=0, max=65535)]
+
+
+def _port(default: int, text: str) -> int:
+    option: int = typer.Option(default, "--port", help=text, min=1, max=65535)
+    return option
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Shows the version, where only that is asked for."""
+    if version:
+        typer.echo(f"gitpulse {importlib.metadata.version('gitpulse')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the checks; exit code 0 only if every number agrees.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    examples: Annotated[
+        Path, typer.Option(help="Folder of resources to provision.", exists=True, file_okay=False)
+    ] = Path("examples"),
+    days: Annotated[int, typer.Option(help="Days of activity to replay.", min=1, max=90)] = 14,
+) -> None:
+    """Run all of GitPulse on this machine, against a simulated GitLab, and check its numbers."""
+    from gitpulse_cli import demo as command
+
+    ok = asyncio.run(command.run(examples=examples, days=days, once=once, as_json=as_json))
+    raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def sim(host: Host = "127.0.0.1", port: int = _port(8929, "Port of the simulated GitLab.")) -> None:
+    """Run a GitLab to try things against: hooks API, deliveries, real git repositories."""
+    from gitpulse_sim import server
+
+    server.run(host=host, port=port)
+
+
+@app.command()
+def receiver(
+    host: Host = "127.0.0.1", port: int = _port(8080, "Port that GitLab delivers to."), metrics_port: MetricsPort = 9101
+) -> None:
+    """Receive webhooks: verify, store, answer; with a database configured, answer queries too."""
+    from gitpulse_service.receiver import server
+    from gitpulse_service.settings import ServiceSettings
+
+    asyncio.run(server.serve(ServiceSettings.load(), host=host, port=port, metrics_port=metrics_port))
+
+
+@app.command()
+def worker(
+    burst: Annotated[bool, typer.Option("--burst", help="Work until nothing is left, then exit.")] = False,
+    metrics_port: MetricsPort = 9102,
+) -> None:
+    """Count what the receivers have stored."""
+    from gitpulse_service.settings import ServiceSettings
+    from gitpulse_service.worker import main as worker_main
+
+    worker_main.run(ServiceSettings.load(), burst=burst, metrics_port=metrics_port)
+
+
+@app.command()
+def operator(metrics_port: MetricsPort = 9103) -> None:
+    """Watch GitPulse resources in Kubernetes, and keep GitLab's hooks as they say."""
+    from gitpulse_operator import run as operator_run
+
+    operator_run.run(metrics_port=metrics_port)
+
+
+def run() -> None:
+    """The entry point: each error that we foresee is one line a reader can act on; 2 for wrong input, else 1."""
+    try:
+        app()
+    except SettingsError as error:
+        _fail(f"wrong settings\n{error}", 2)
+    except (CommandError, OperatorError, ServiceError) as error:
+        _fail(str(error), 1)
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; try: pip install 'gitpulse[demo]'", 1)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        if os.environ.get("GITPULSE_DEBUG"):
+            raise
+        _fail(f"{type(error).__name__}: {error} (a defect of GitPulse; GITPULSE_DEBUG=1 shows where)", 1)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    sys.stderr.write(f"gitpulse: {text}\n")
+    raise SystemExit(code)
