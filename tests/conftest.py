@@ -11,6 +11,8 @@ import redis as redis_client
 
 from harness.redis import RedisServer, redis_server
 
+pytest_plugins = ["harness.controlplane"]
+
 
 @pytest.fixture(scope="session")
 def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:

@@ -1,0 +1,223 @@
+"""A real Kubernetes API server for tests: kube-apiserver and etcd on loopback, RBAC on, gone when the run ends.
+
+There are no controllers and no nodes: nothing is garbage-collected, no namespace is ever gone, no pod runs. With
+`GITPULSE_TEST_KUBECONFIG` the tests use that cluster instead. `python -m harness.controlplane` gets the programs
+beforehand, with progress; so does the first test that asks for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client, config
+
+from harness import assets, pki
+from harness.processes import free_port, running
+
+ROOT = Path(__file__).parent.parent.parent
+CRDS = ROOT / "crds"
+KUBECONFIG = "GITPULSE_TEST_KUBECONFIG"
+
+# A crash of the test run must leave no server behind: the kernel ends the child when its parent is gone (Linux only).
+_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """A running API server, seen with an administrator's eyes."""
+
+    kubeconfig: Path
+    kubectl_program: Path
+    folder: Path
+    namespaces: list[str] = field(default_factory=list)
+    """What `namespace` has made."""
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
+        """Runs the real kubectl and returns its standard output. Raises AssertionError with what it complained of."""
+        done = self.try_kubectl(*arguments, stdin=stdin, kubeconfig=kubeconfig)
+        if done.returncode:
+            raise AssertionError(f"kubectl {' '.join(map(str, arguments))}: exit code {done.returncode}\n{done.stderr}")
+        return done.stdout
+
+    def try_kubectl(
+        self, *arguments: str | Path, stdin: str | None = None, kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, for a command that may be refused."""
+        return subprocess.run(
+            [self.kubectl_program, "--kubeconfig", kubeconfig or self.kubeconfig, *arguments],
+            check=False,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            # A home of its own: kubectl caches what the server offers, and a preference file may change its output.
+            env={**os.environ, "HOME": str(self.folder), "KUBECACHEDIR": str(self.folder / "kubectl")},
+        )
+
+    def api(self, kubeconfig: Path | None = None) -> client.ApiClient:
+        """The Python client in this process, for many requests in little time."""
+        made: client.ApiClient = config.new_client_from_config(str(kubeconfig or self.kubeconfig))  # type: ignore[no-untyped-call]
+        return made
+
+    def apply(self, *resources: Path | Mapping[str, Any], namespace: str = "default") -> None:
+        """Applies files, folders and plain objects with kubectl, server-side."""
+        for path in (r for r in resources if isinstance(r, Path)):
+            self.kubectl("apply", "--server-side", "-n", namespace, "-f", path)
+        if objects := [r for r in resources if not isinstance(r, Path)]:
+            self.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def namespace(self, prefix: str = "test") -> str:
+        """A fresh namespace."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        self.kubectl("create", "namespace", name)
+        self.namespaces.append(name)
+        return name
+
+    def install_crds(self) -> None:
+        """Installs our kinds, and waits until they are served."""
+        self.apply(CRDS)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", CRDS)
+
+    def kubeconfig_for(self, service_account: str, namespace: str, *rbac: Path | Mapping[str, Any]) -> Path:
+        """A kubeconfig with a token of this ServiceAccount, which may do what the RBAC manifests allow, and no more."""
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": service_account}}
+        self.apply(account, *rbac, namespace=namespace)
+        token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=2h").strip()
+        admin = yaml.safe_load(self.kubeconfig.read_text())
+        current = next(c["context"] for c in admin["contexts"] if c["name"] == admin["current-context"])
+        cluster = next(c["cluster"] for c in admin["clusters"] if c["name"] == current["cluster"])
+        path = self.folder / f"{namespace}-{service_account}.kubeconfig"
+        return _write_kubeconfig(path, cluster, {"token": token}, namespace)
+
+
+@contextlib.contextmanager
+def control_plane_server(programs: assets.Assets, folder: Path) -> Iterator[ControlPlane]:
+    """Starts etcd and kube-apiserver with their files in `folder`, and stops both."""
+    etcd_url = f"http://127.0.0.1:{free_port()}"
+    etcd: list[str | Path] = [programs.etcd, "--data-dir", folder / "etcd", "--unsafe-no-fsync", "--log-level=warn"]
+    etcd += ["--listen-client-urls", etcd_url, "--advertise-client-urls", etcd_url]
+    etcd += ["--listen-peer-urls", "http://127.0.0.1:0"]
+    authority = pki.Authority(folder)
+    serving, admin = authority.server("kube-apiserver"), authority.client("admin", "system:masters")
+    accounts = pki.signing_key(folder / "accounts.key")
+    port = free_port()
+    server: list[str | Path] = [programs.kube_apiserver, f"--etcd-servers={etcd_url}", f"--secure-port={port}"]
+    server += ["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"]
+    server += [f"--client-ca-file={authority.certificate}", f"--cert-dir={folder}"]
+    server += [f"--tls-cert-file={serving.certificate}", f"--tls-private-key-file={serving.key}"]
+    server += [f"--service-account-key-file={accounts}", f"--service-account-signing-key-file={accounts}"]
+    server += ["--service-account-issuer=https://kubernetes.default.svc", "--endpoint-reconciler-type=none"]
+    # Nobody makes the `default` ServiceAccount, which this plugin would wait for.
+    server += ["--disable-admission-plugins=ServiceAccount"]
+
+    trust = ssl.create_default_context(cafile=str(authority.certificate))
+    trust.load_cert_chain(admin.certificate, admin.key)
+
+    def ready() -> bool:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", context=trust, timeout=2).close()
+            return True
+        return False
+
+    def etcd_ready() -> bool:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{etcd_url}/health", timeout=2).close()
+            return True
+        return False
+
+    user = {"client-certificate": str(admin.certificate), "client-key": str(admin.key)}
+    cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority.certificate)}
+    kubeconfig = _write_kubeconfig(folder / "admin.kubeconfig", cluster, user, "default")
+    with (
+        running(_with_parent(etcd), log=folder / "etcd.log", ready=etcd_ready),
+        running(_with_parent(server), log=folder / "kube-apiserver.log", ready=ready, timeout=60),
+    ):
+        yield ControlPlane(kubeconfig, programs.kubectl, folder)
+
+
+def _with_parent(argv: Sequence[str | Path]) -> list[str | Path]:
+    return [sys.executable, "-I", "-S", "-c", _WITH_PARENT, *argv] if sys.platform == "linux" else list(argv)
+
+
+def _write_kubeconfig(path: Path, cluster: Mapping[str, str], user: Mapping[str, str], namespace: str) -> Path:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "tests", "cluster": dict(cluster)}],
+        "users": [{"name": "tests", "user": dict(user)}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": namespace}}],
+        "current-context": "tests",
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content))
+    return path
+
+
+# --- the fixture -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The session's API server, with our kinds installed."""
+    folder = tmp_path_factory.mktemp("controlplane")
+    with contextlib.ExitStack() as stack:
+        if given := os.environ.get(KUBECONFIG):
+            plane = ControlPlane(Path(given).absolute(), assets.kubectl(), folder)
+        else:
+            plane = stack.enter_context(control_plane_server(_programs(pytestconfig), folder))
+        plane.install_crds()
+        yield plane
+        if given and plane.namespaces:
+            plane.kubectl("delete", "namespace", "--wait=false", *plane.namespaces)
+
+
+def _programs(pytestconfig: pytest.Config) -> assets.Assets:
+    """The programs, got in a process of its own: this one may neither reach the network nor print to the terminal."""
+    try:
+        if not (found := assets.find()):
+            capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+                subprocess.run([sys.executable, "-m", __name__], cwd=ROOT / "tests", check=False)
+            found = assets.find()
+    except assets.AssetsMissing as error:
+        return _give_up(str(error))
+    return found or _give_up("no kube-apiserver: run `PYTHONPATH=tests python -m harness.controlplane` to see why")
+
+
+def _give_up(message: str) -> assets.Assets:
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def main() -> int:
+    """Gets the programs. Only in CI is it an error when they cannot be had; elsewhere the tests that need them skip."""
+    if os.environ.get(KUBECONFIG):
+        return 0
+    try:
+        assets.provide()
+    except assets.AssetsMissing as error:
+        sys.stderr.write(
+            f"There is no Kubernetes API server to test against: {error}\n"
+            "To get one, set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd (setup-envtest makes one), or "
+            f"{KUBECONFIG} to the kubeconfig of a cluster for tests.\n"
+        )
+        return 1 if os.environ.get("CI") else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Keys and certificates for a control plane that lives as long as a test run; no openssl needed."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_LIFETIME = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """Files with a private key and a certificate, in PEM."""
+
+    key: Path
+    certificate: Path
+
+
+class Authority:
+    """A certificate authority of its own, with its files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gitpulse-tests")])
+        certificate = (
+            _certificate(self._name, self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.certificate = _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+    def server(self, name: str) -> KeyPair:
+        """A certificate for a server on loopback."""
+        addresses = x509.SubjectAlternativeName(
+            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        )
+        return self._issue(
+            name, [x509.NameAttribute(NameOID.COMMON_NAME, name)], addresses, ExtendedKeyUsageOID.SERVER_AUTH
+        )
+
+    def client(self, name: str, group: str) -> KeyPair:
+        """A certificate with which Kubernetes takes its owner for this user, member of this group."""
+        subject = [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, group),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+        return self._issue(name, subject, None, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    def _issue(
+        self,
+        name: str,
+        subject: list[x509.NameAttribute[str]],
+        addresses: x509.SubjectAlternativeName | None,
+        usage: x509.ObjectIdentifier,
+    ) -> KeyPair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _certificate(x509.Name(subject), self._name, key.public_key())
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if addresses:
+            builder = builder.add_extension(addresses, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return KeyPair(_write_key(self._folder / f"{name}.key", key), _write(self._folder / f"{name}.crt", certificate))
+
+
+def signing_key(path: Path) -> Path:
+    """A key to sign ServiceAccount tokens with."""
+    return _write_key(path, ec.generate_private_key(ec.SECP256R1()))
+
+
+def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + _LIFETIME)
+    )
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> Path:
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return _write(path, pem)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
