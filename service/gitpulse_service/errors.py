@@ -29,11 +29,30 @@ class LogFull(ServiceError):
     retryable = True
 
 
+class DirectoryNotReady(ServiceError):
+    """The receiver cannot tell yet whether there is such a hook."""
+
+    reason = "DirectoryNotReady"
+    retryable = True
+
+
+class CannotServe(ServiceError):
+    """A server cannot start, for example because its port is taken."""
+
+    reason = "CannotServe"
+
+
 class StoreUnavailable(ServiceError):
     """The database cannot be reached, or cannot write now."""
 
     reason = "StoreUnavailable"
     retryable = True
+
+
+class StoreRefused(ServiceError):
+    """The database can be reached but refuses the content of a batch; trying the same again changes nothing."""
+
+    reason = "StoreRefused"
 
 
 class Undecodable(ServiceError):

@@ -1,1 +1,51 @@
-"""The service's Prometheus metrics: names, help texts, labels, all in one place."""
+"""The service's Prometheus metrics: names, help texts, labels, all in one place.
+
+No label names a project or a hook: ten thousand of them would make ten thousand series.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from gitpulse_service.errors import CannotServe
+
+
+@contextlib.contextmanager
+def exposed(port: int, host: str = "0.0.0.0") -> Iterator[None]:  # noqa: S104 -- Prometheus comes from elsewhere
+    """Serves all metrics for Prometheus at `/metrics` on a port of their own. Raises CannotServe."""
+    try:
+        server, thread = start_http_server(port, host)
+    except OSError as error:
+        raise CannotServe(f"metrics port {port}: {error.strerror or error}; choose another --metrics-port") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+# --- receiver --------------------------------------------------------------------------------------------------------
+
+WEBHOOK_REQUESTS = Counter(
+    "gitlab_webhook_requests_total",
+    "Deliveries answered, by outcome: accepted, duplicate, ignored, or error for every refused or failed one.",
+    ["status", "reason"],
+)
+WEBHOOK_DURATION = Histogram(
+    "gitlab_webhook_duration_seconds",
+    "Time from a delivery's first byte read by the application to its answer.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+WEBHOOK_BYTES = Counter(
+    "gitlab_webhook_body_bytes_total", "Bytes of bodies read, those of refused deliveries included."
+)
+DOORBELL_FAILURES = Counter(
+    "gitpulse_doorbell_failures_total", "Drain jobs that could not be enqueued; the worker's sweep makes up for them."
+)
+NOTE_FAILURES = Counter("gitpulse_note_failures_total", "Refusals that could not be noted for the operator.")
+DIRECTORY_HOOKS = Gauge("gitpulse_directory_hooks", "Managed hooks that this receiver knows.")
+DIRECTORY_READY = Gauge("gitpulse_directory_ready", "Whether the receiver has loaded the complete directory.")

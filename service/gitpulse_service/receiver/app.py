@@ -1,1 +1,137 @@
-"""The receiver's FastAPI application."""
+"""The receiver's application: the webhook endpoint in front, health and the query API behind it on FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from gitpulse_service import metrics
+from gitpulse_service.contract import SettingsError
+from gitpulse_service.errors import CannotServe, LogUnavailable
+from gitpulse_service.log.connection import connect
+from gitpulse_service.log.redis_log import RedisEventLog
+from gitpulse_service.receiver import logs
+from gitpulse_service.receiver.directory import Directory
+from gitpulse_service.receiver.doorbell import Doorbell
+from gitpulse_service.receiver.refusals import RefusalNotes
+from gitpulse_service.receiver.verification import manual_route
+from gitpulse_service.receiver.webhook import Webhook, hook_of
+from gitpulse_service.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+METRICS_PORT = 9101
+
+
+class Receiver(FastAPI):
+    """A FastAPI application that answers webhooks before any of its own machinery is asked."""
+
+    webhook: Webhook
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (hook_id := hook_of(scope["path"])) is not None:
+            await self.webhook(hook_id, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | None = METRICS_PORT) -> Receiver:
+    """The application; without settings it reads the environment, and ends the process if that is wrong.
+
+    `metrics_port` serves Prometheus as long as the application lives; None leaves that to the caller.
+    """
+    if settings is None:
+        logs.configure()
+        try:
+            return create_app(ServiceSettings.load(), metrics_port=metrics_port)
+        except SettingsError as error:
+            print(error, file=sys.stderr)  # noqa: T201 -- for whoever started us, before there is a log
+            raise SystemExit(2) from None
+    secret = settings.gitlab_webhook_secret
+    manual = None if secret is None else manual_route(secret.get_secret_value())
+    log = RedisEventLog.from_settings(settings)
+    doorbell = Doorbell(settings.redis_url)
+    notes = RefusalNotes(log)
+    key = settings.installation_key
+    receiver_id = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    directory = None if key is None else Directory(connect(settings.redis_url), key, receiver_id)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            if metrics_port is not None:
+                try:
+                    stack.enter_context(metrics.exposed(metrics_port))
+                except CannotServe as error:  # another receiver on this machine; deliveries matter more
+                    logger.warning("serving without metrics: %s", error)
+            stack.push_async_callback(log.aclose)
+            stack.push_async_callback(doorbell.aclose)
+            await stack.enter_async_context(_background(notes.run()))
+            if directory is not None:
+                stack.push_async_callback(directory.aclose)
+                await stack.enter_async_context(_background(directory.run()))
+            else:
+                await _say_if_unreachable(log)
+            yield
+
+    app = Receiver(title="GitPulse", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.webhook = Webhook(
+        log=log,
+        doorbell=doorbell,
+        notes=notes,
+        directory=directory,
+        manual=manual,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    _add_health(app, log, directory)
+    return app
+
+
+def _add_health(app: FastAPI, log: RedisEventLog, directory: Directory | None) -> None:
+    @app.get("/api/v1/health")
+    async def health() -> JSONResponse:
+        """Whether the process turns: a Redis that is away must not restart it."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/api/v1/ready")
+    async def ready() -> JSONResponse:
+        """Whether a delivery would be accepted now."""
+        try:
+            await log.backlog()
+        except LogUnavailable as error:
+            return _not_ready(str(error))
+        if directory is not None and not directory.ready:
+            return _not_ready("the directory of hooks is not loaded; does the operator run?")
+        return JSONResponse({"status": "ready"})
+
+
+async def _say_if_unreachable(log: RedisEventLog) -> None:
+    """One line at start; where there is a directory, it says so itself."""
+    try:
+        await log.backlog()
+    except LogUnavailable as error:
+        logger.warning("answering 503 until the event log can be reached: %s", error)
+
+
+def _not_ready(message: str) -> JSONResponse:
+    return JSONResponse({"status": "error", "reason": "not_ready", "message": message}, 503, {"retry-after": "5"})
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

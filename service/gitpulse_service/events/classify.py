@@ -1,0 +1,76 @@
+"""What kind of event a delivery is, or why it is not kept: one look at the body, without taking it apart."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """The kinds that are kept, named as in `object_kind`: those that a number is, or will be, made of."""
+
+    PUSH = "push"
+    MERGE_REQUEST = "merge_request"
+    NOTE = "note"
+    ISSUE = "issue"
+    PIPELINE = "pipeline"
+    JOB = "build"
+    DEPLOYMENT = "deployment"
+
+
+class Ignored(StrEnum):
+    """Why an authentic delivery is answered 200 and dropped: any other answer makes GitLab disable the hook."""
+
+    UNWANTED = "unwanted_kind"
+    """A kind of GitLab's that no number is made of."""
+    TEMPLATE = "custom_template"
+    """Not one of GitLab's own bodies: the hook has a custom webhook template."""
+
+
+class Malformed(StrEnum):
+    """Why an authentic delivery is answered 400."""
+
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+
+
+def classify(event: str, body: bytes) -> Kind | Ignored | Malformed:
+    """The body decides; `event`, the `X-Gitlab-Event` header, only where a body of GitLab's own does not say.
+
+    Member, subgroup and project events of groups have an `event_name` and no `object_kind`.
+    """
+    try:
+        head = _decode(body)
+    except msgspec.ValidationError:
+        return Malformed.NOT_AN_OBJECT
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Malformed.NOT_JSON
+    name = head.object_kind or head.event_name
+    if name is None and (head.project_id is not None or isinstance(head.project, dict)):
+        name = _BY_HEADER.get(event)
+    if not isinstance(name, str):
+        return Ignored.TEMPLATE
+    return _KINDS.get(name, Ignored.UNWANTED)
+
+
+class _Head(msgspec.Struct):
+    object_kind: object = None
+    event_name: object = None
+    project_id: object = None
+    project: object = None
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+_KINDS = {kind.value: kind for kind in Kind}
+_BY_HEADER = {
+    "Push Hook": Kind.PUSH,
+    "Merge Request Hook": Kind.MERGE_REQUEST,
+    "Note Hook": Kind.NOTE,
+    "Confidential Note Hook": Kind.NOTE,
+    "Issue Hook": Kind.ISSUE,
+    "Confidential Issue Hook": Kind.ISSUE,
+    "Pipeline Hook": Kind.PIPELINE,
+    "Job Hook": Kind.JOB,
+    "Deployment Hook": Kind.DEPLOYMENT,
+}

@@ -1,0 +1,35 @@
+"""Reads a request's body once, and never more of it than is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.types import Receive
+
+
+class BodyTooLarge(Exception):
+    """The body is, or says it is, over the cap."""
+
+
+class ClientGone(Exception):
+    """The client left before it had sent its body."""
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, *, cap: int) -> bytes:
+    """The whole body, at most `cap` bytes. Raises BodyTooLarge, as early as that is known, and ClientGone."""
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced[:20]) > cap:
+        raise BodyTooLarge
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > cap:
+            raise BodyTooLarge
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)

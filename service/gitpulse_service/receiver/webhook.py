@@ -1,0 +1,164 @@
+"""The endpoint that GitLab delivers to: read, route, verify, store, answer.
+
+A plain ASGI function, because on this path a framework's conveniences cost more than all our own work. It knows no
+Kubernetes, no GitLab and no database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+from starlette.types import Receive, Scope, Send
+
+from gitpulse_service import metrics
+from gitpulse_service.contract import WEBHOOK_PATH, Route
+from gitpulse_service.errors import DirectoryNotReady, LogFull, LogUnavailable
+from gitpulse_service.events.classify import Ignored, Kind, Malformed, classify
+from gitpulse_service.events.envelope import Envelope
+from gitpulse_service.log.port import EventLog
+from gitpulse_service.receiver import answers
+from gitpulse_service.receiver.answers import Answer
+from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, read_body
+from gitpulse_service.receiver.directory import Directory
+from gitpulse_service.receiver.doorbell import Doorbell
+from gitpulse_service.receiver.group_commit import GroupCommit
+from gitpulse_service.receiver.refusals import RefusalNotes
+from gitpulse_service.receiver.verification import Refusal, verify
+
+logger = logging.getLogger(__name__)
+
+_BIG = 256 * 1024
+"""Bytes of body above which hashing and scanning are worth a thread."""
+_LONGEST_ID = 128
+"""Characters of a delivery id that are kept as they are."""
+
+_Headers = Mapping[bytes, bytes]
+
+
+def hook_of(path: str) -> str | None:
+    """The hook id in a request's path: empty for the hook made by hand, None if the path is no webhook's."""
+    rest = path.removeprefix(WEBHOOK_PATH)
+    hook = rest.strip("/")
+    return None if rest == path or (hook and rest[0] != "/") or "/" in hook else hook
+
+
+class Webhook:
+    """Answers deliveries. `directory` and `manual` are None where no such hooks are served."""
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        doorbell: Doorbell,
+        notes: RefusalNotes,
+        directory: Directory | None,
+        manual: Route | None,
+        max_body_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = log
+        self._commits = GroupCommit(log)
+        self._doorbell = doorbell
+        self._notes = notes
+        self._directory = directory
+        self._manual = manual
+        self._cap = max_body_bytes
+        self._clock = clock
+
+    async def __call__(self, hook_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        try:
+            answer = await self._answer(hook_id, scope["method"], headers, receive)
+        except ClientGone:
+            answers.GONE.inc()
+            return
+        except Exception as error:
+            logger.exception("the receiver has a bug: %s", type(error).__name__, extra=_fields(hook_id, headers))
+            answer = answers.FAILED
+        answer.counter.inc()
+        metrics.WEBHOOK_DURATION.observe(time.perf_counter() - started)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, hook_id: str, method: str, headers: _Headers, receive: Receive) -> Answer:
+        if method != "POST":
+            return answers.METHOD_NOT_ALLOWED
+        try:
+            body = await read_body(headers, receive, cap=self._cap)
+        except BodyTooLarge:
+            logger.warning("delivery refused", extra=_fields(hook_id, headers, "body_too_large"))
+            return answers.TOO_LARGE
+        metrics.WEBHOOK_BYTES.inc(len(body))
+        try:
+            return await self._deliver(hook_id, headers, body)
+        except (LogUnavailable, LogFull, DirectoryNotReady) as error:
+            logger.warning("delivery not stored: %s", error, extra=_fields(hook_id, headers, error.reason))
+            return answers.UNAVAILABLE[error.reason]
+
+    async def _deliver(self, hook_id: str, headers: _Headers, body: bytes) -> Answer:
+        route = self._route(hook_id)
+        now = self._clock()
+        if len(body) > _BIG:
+            verdict, kind = await asyncio.to_thread(_judge, route, headers, body, now)
+        else:
+            verdict, kind = _judge(route, headers, body, now)
+        if isinstance(verdict, Refusal):
+            logger.warning("delivery refused", extra=_fields(hook_id, headers, verdict))
+            if route is not None and hook_id:
+                self._notes.note(hook_id, verdict)
+            return answers.UNAUTHORIZED[verdict]
+        if isinstance(kind, Ignored):
+            return answers.IGNORED[kind]
+        envelope = Envelope(
+            hook_id=hook_id,
+            delivery_id=_delivery_id(headers),
+            event=_text(headers, b"x-gitlab-event"),
+            instance=_text(headers, b"x-gitlab-instance").rstrip("/") or (route.instance if route else ""),
+            generation=verdict,
+            received_at=int(now * 1000),
+            body=body,
+        )
+        if isinstance(kind, Malformed):
+            await self._log.bury_unread(envelope, kind)
+            logger.warning("delivery refused", extra=_fields(hook_id, headers, kind))
+            return answers.MALFORMED[kind]
+        receipt = await self._commits.append(envelope)
+        self._doorbell.ring(receipt)
+        return answers.stored(receipt)
+
+    def _route(self, hook_id: str) -> Route | None:
+        if not hook_id:
+            return self._manual
+        return self._directory.route(hook_id) if self._directory else None
+
+
+def _judge(
+    route: Route | None, headers: _Headers, body: bytes, now: float
+) -> tuple[int | Refusal, Kind | Ignored | Malformed | None]:
+    """Who proved it, and, only once that is known, what it is."""
+    verdict = verify(route, headers, body, now=now)
+    return verdict, None if isinstance(verdict, Refusal) else classify(_text(headers, b"x-gitlab-event"), body)
+
+
+def _delivery_id(headers: _Headers) -> str:
+    """What the sender calls this delivery, the same when it is sent again. GitLab before 17.4 calls it nothing."""
+    name = _text(headers, b"webhook-id") or _text(headers, b"idempotency-key")
+    if len(name) > _LONGEST_ID:
+        return sha256(name.encode()).hexdigest()
+    return name or uuid.uuid4().hex
+
+
+def _text(headers: _Headers, name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")  # whatever bytes come, no two become the same text
+
+
+def _fields(hook_id: str, headers: _Headers, reason: str = "") -> dict[str, dict[str, str]]:
+    """What a log line says beside its message. Never a secret, and no more of a stranger's text than helps."""
+    delivery = _text(headers, b"webhook-id") or _text(headers, b"idempotency-key")
+    return {"fields": {"hook_id": hook_id[:64], "delivery_id": delivery[:64], "reason": str(reason)}}
