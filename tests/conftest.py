@@ -10,6 +10,7 @@ import pytest
 import redis as redis_client
 
 from harness.redis import RedisServer, redis_server
+from harness.simulator import Simulator, running_simulator
 
 pytest_plugins = ["harness.controlplane"]
 
@@ -46,3 +47,10 @@ def service_environment(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A GitLab of this test's own: group `acme` with `acme/website` and `acme/api`, token `demo-token`."""
+    with running_simulator() as running:
+        yield running

@@ -1,0 +1,161 @@
+"""One API request: who asks, what they may see, and how a refusal is worded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from gitpulse_sim.forge import Forge
+from gitpulse_sim.people import AccessToken, Role, User
+from gitpulse_sim.work import Issue, MergeRequest, Pipeline
+from gitpulse_sim.world import Group, P, Parent, Project
+
+Numbered = TypeVar("Numbered", MergeRequest, Issue)
+
+READING_SCOPES = {"api", "read_api"}
+
+
+class Refused(Exception):
+    """An answer that ends a request; its body is what GitLab words."""
+
+    def __init__(self, status: int, body: Mapping[str, object] | str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.status, self.body, self.headers = status, body, headers
+
+    def response(self) -> Response:
+        if isinstance(self.body, str):
+            return PlainTextResponse(self.body, self.status, headers=self.headers)
+        return JSONResponse(dict(self.body), self.status, headers=self.headers)
+
+
+def not_found(what: str = "") -> Refused:
+    return Refused(404, {"message": f"404 {what} Not Found" if what else "404 Not found"})
+
+
+FORBIDDEN = {"message": "403 Forbidden"}
+
+
+class Call:
+    """A request with its token checked. Parameters come from the query and from a JSON or form body."""
+
+    def __init__(self, request: Request, forge: Forge, token: AccessToken, params: Mapping[str, object]) -> None:
+        self.request = request
+        self.forge = forge
+        self.world = forge.world
+        self.token = token
+        self.params = params
+
+    @property
+    def user(self) -> User:
+        return self.token.user
+
+    def path(self, name: str) -> str:
+        """A part of the path, its percent signs decoded."""
+        return unquote(self.request.path_params[name])
+
+    def number(self, name: str) -> int:
+        """A part of the path that must be a number."""
+        text = self.path(name)
+        if not text.isdigit():
+            raise Refused(400, {"error": f"{name} is invalid"})
+        return int(text)
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.params.get(name)
+        return default if value is None else str(value)
+
+    def project(self, role: Role = Role.GUEST) -> Project:
+        """The project of the path. Invisible is 404, a role too weak is 403."""
+        found = self.world.find_project(self.path("id"))
+        return self._admit(found, role, "Project")
+
+    def group(self, role: Role = Role.GUEST) -> Group:
+        found = self.world.find_group(self.path("id"))
+        return self._admit(found, role, "Group")
+
+    def parent(self, role: Role = Role.GUEST) -> Parent:
+        """Project or group, as the path says."""
+        return self.group(role) if "/groups/" in self.request.url.path else self.project(role)
+
+    def _admit(self, found: P | None, role: Role, what: str) -> P:
+        if found is None or not (held := self.world.role(self.user, found)):
+            raise not_found(what)
+        if held < role:
+            raise Refused(403, FORBIDDEN)
+        return found
+
+    def merge_request(self) -> MergeRequest:
+        return _by_iid(self.project().merge_requests, self.number("iid"))
+
+    def issue(self) -> Issue:
+        return _by_iid(self.project().issues, self.number("iid"))
+
+    def pipeline(self) -> Pipeline:
+        number = self.number("pipeline_id")
+        for pipeline in self.project().pipelines:
+            if pipeline.id == number:
+                return pipeline
+        raise not_found()
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+async def open_call(request: Request, forge: Forge) -> Call:
+    """Checks the token and reads the parameters. Raises Refused."""
+    token = _authenticate(request, forge)
+    needed = READING_SCOPES if request.method in ("GET", "HEAD") else {"api"}
+    if not request.url.path.endswith("/personal_access_tokens/self") and not needed & set(token.scopes):
+        raise Refused(
+            403,
+            {
+                "error": "insufficient_scope",
+                "error_description": "The request requires higher privileges than provided by the access token.",
+                "scope": " ".join(sorted(needed)),
+            },
+        )
+    return Call(request, forge, token, dict(request.query_params) | await _body(request))
+
+
+def _authenticate(request: Request, forge: Forge) -> AccessToken:
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    text = request.headers.get("private-token") or (bearer if scheme.lower() == "bearer" else "")
+    token = forge.world.tokens.get(text or request.query_params.get("private_token", ""))
+    if token is None:
+        raise Refused(401, {"message": "401 Unauthorized"})
+    if token.revoked:
+        raise _invalid_token("Token was revoked. You have to re-authorize from the user.")
+    if token.expired(forge.world.clock.now()):
+        raise _invalid_token("Token is expired. You can either do re-authorization or token refresh.")
+    return token
+
+
+def _invalid_token(why: str) -> Refused:
+    return Refused(401, {"error": "invalid_token", "error_description": why})
+
+
+async def _body(request: Request) -> dict[str, object]:
+    raw = await request.body()
+    if not raw:
+        return {}
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return dict(await request.form())
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:
+        raise Refused(400, {"error": "The request body is not valid JSON"}) from error
+    if not isinstance(value, dict):
+        raise Refused(400, {"error": "The request body is not an object"})
+    return value
+
+
+def _by_iid(things: Sequence[Numbered], iid: int) -> Numbered:
+    for thing in things:
+        if thing.iid == iid:
+            return thing
+    raise not_found()

@@ -1,0 +1,142 @@
+"""A hook's attributes as the API reads and shows them, with GitLab's words for what it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from gitpulse_sim.api.call import Refused
+from gitpulse_sim.deliver import signing_key
+from gitpulse_sim.hook import BRANCH_FILTER_STRATEGIES, Hook, acceptable_url, toggles_of
+from gitpulse_sim.instance import SIGNING_TOKENS, Instance
+from gitpulse_sim.template import KEY
+from gitpulse_sim.world import World
+
+CUSTOM_HEADERS_LIMIT = 20
+VALUE_LIMIT = 2048
+TEMPLATE_LIMIT = 4096
+
+
+class Pair(msgspec.Struct):
+    """One entry of `custom_headers` or `url_variables`."""
+
+    key: str
+    value: str
+
+
+TEXTS = ("url", "name", "description", "token", "push_events_branch_filter", "custom_webhook_template")
+
+
+def write(draft: Hook, params: Mapping[str, object], instance: Instance, *, creating: bool) -> None:
+    """Puts the sent attributes, and no others, into a draft. Raises Refused; `check` must follow."""
+    for name in TEXTS:
+        if name in params:
+            setattr(draft, name, _text(name, params[name]))
+    for name in toggles_of(draft.parent_kind, instance):
+        if name in params:
+            draft.events = draft.events | {name} if _boolean(name, params[name]) else draft.events - {name}
+    if "enable_ssl_verification" in params:
+        draft.enable_ssl_verification = _boolean("enable_ssl_verification", params["enable_ssl_verification"])
+    if "branch_filter_strategy" in params:
+        if params["branch_filter_strategy"] not in BRANCH_FILTER_STRATEGIES:
+            raise Refused(400, {"error": "branch_filter_strategy does not have a valid value"})
+        draft.branch_filter_strategy = str(params["branch_filter_strategy"])
+    if "signing_token" in params and instance.at_least(*SIGNING_TOKENS):  # before, it is ignored without a word
+        draft.signing_token = _text("signing_token", params["signing_token"]) or None
+    wording = "must be a valid json schema" if creating else "validation failed"
+    headers = _pairs(params.get("custom_headers"), f"Custom headers {wording}")
+    draft.custom_headers = draft.custom_headers | headers
+    draft.url_variables = draft.url_variables | _pairs(params.get("url_variables"), "Illegal key or value")
+    if len(draft.custom_headers) > CUSTOM_HEADERS_LIMIT:
+        raise Refused(422, {"error": f"Custom headers {wording}"})
+
+
+def check(draft: Hook, instance: Instance) -> None:
+    """Refuses what GitLab refuses of the whole hook."""
+    if not acceptable_url(draft, instance):
+        raise Refused(422, {"error": "Invalid url given"})
+    if not _branch_filter_is_valid(draft):
+        raise Refused(422, {"error": "Invalid branch filter given"})
+    if draft.token and re.search(r"[\r\n]", draft.token):
+        raise Refused(422, {"message": {"token": ["is invalid"]}})
+    if draft.signing_token and signing_key(draft.signing_token) is None:
+        raise Refused(instance.malformed_signing_token_status, {"message": {"signing_token": ["is invalid"]}})
+    if len(draft.custom_webhook_template or "") > TEMPLATE_LIMIT:
+        too_long = f"is too long (maximum is {TEMPLATE_LIMIT} characters)"
+        raise Refused(422, {"message": {"custom_webhook_template": [too_long]}})
+
+
+def pair(key: str, value: object) -> tuple[str, str]:
+    """A custom header or URL variable that may be stored. Raises Refused."""
+    if not KEY.fullmatch(key) or not isinstance(value, str) or not 1 <= len(value) <= VALUE_LIMIT:
+        raise Refused(422, {"error": "Illegal key or value"})
+    return key, value
+
+
+def shown(hook: Hook, world: World, *, in_list: bool = False) -> dict[str, object]:
+    """A hook as the API replies it. No secret is in it, only whether there is one (19.0)."""
+    instance = world.instance
+    status = hook.alert_status(instance, world.clock.now())
+    data: dict[str, object] = {
+        "id": hook.id,
+        "url": hook.url,
+        "name": hook.name,
+        "description": hook.description,
+        "created_at": world.iso(hook.created_at),
+        f"{hook.parent_kind}_id": hook.parent_id,
+        "enable_ssl_verification": hook.enable_ssl_verification,
+        "repository_update_events": False,
+        "alert_status": status,
+        "disabled_until": world.iso(hook.disabled_until),
+        "push_events_branch_filter": hook.push_events_branch_filter,
+        "branch_filter_strategy": hook.branch_filter_strategy,
+        "custom_webhook_template": hook.custom_webhook_template,
+    }
+    data |= {name: name in hook.events for name in toggles_of(hook.parent_kind, instance)}
+    if not (in_list and hook.parent_kind == "project"):
+        data["url_variables"] = [{"key": key} for key in hook.url_variables]
+        data["custom_headers"] = [{"key": key} for key in hook.custom_headers]
+    if instance.at_least(*SIGNING_TOKENS):
+        data |= {"token_present": bool(hook.token), "signing_token_present": bool(hook.signing_token)}
+    return data
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise Refused(400, {"error": f"{name} is invalid"})
+    return value
+
+
+def _boolean(name: str, value: object) -> bool:
+    known = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+    if not isinstance(value, (bool, str, int)) or value not in known:
+        raise Refused(400, {"error": f"{name} is invalid"})
+    return known[value]
+
+
+def _pairs(value: object, complaint: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if value is None:
+        return found
+    try:
+        for entry in msgspec.convert(value, list[Pair]):
+            key, text = pair(entry.key, entry.value)
+            found[key] = text
+    except (Refused, msgspec.ValidationError) as error:
+        raise Refused(422, {"error": complaint}) from error
+    return found
+
+
+def _branch_filter_is_valid(draft: Hook) -> bool:
+    wanted = draft.push_events_branch_filter
+    if not wanted or draft.branch_filter_strategy == "all_branches":
+        return True
+    if draft.branch_filter_strategy == "regex":
+        try:
+            re.compile(wanted)
+        except re.error:
+            return False
+        return True
+    return not re.search(r"[\s~^:?\[\\]|\.\.|//|@\{|^/|/$", wanted)

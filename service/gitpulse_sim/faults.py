@@ -1,0 +1,33 @@
+"""Answers that go wrong on request: throttled, broken, slow, refused."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """What happens to the next `count` API requests whose path matches."""
+
+    path: str = "*"
+    """Shell pattern on the whole path, `/api/v4/projects/*/hooks*`."""
+    method: str = "*"
+    status: int | None = None
+    """429, 500, 502, 503, 401, 404 ...; None: the answer is right, but may come late."""
+    count: int = 1
+    """How often; -1: until it is taken away."""
+    retry_after: int | None = None
+    """Seconds in the header of a 429 or 503; None: no such header."""
+    delay: float = 0.0
+    """Seconds before the answer."""
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Whether it applies to this request; it then counts as used."""
+        if self.count == 0 or not fnmatch.fnmatchcase(path, self.path):
+            return False
+        if self.method not in ("*", method):
+            return False
+        if self.count > 0:
+            self.count -= 1
+        return True

@@ -1,0 +1,126 @@
+"""What people do to a project's code: push, tag, delete. Each action changes the repository and tells the hooks.
+
+The time of an action is an argument, so that the past can be replayed; git runs in a thread, one action a project at
+a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from gitpulse_sim.deliver import Engine, Event
+from gitpulse_sim.payloads.common import Frame
+from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
+from gitpulse_sim.people import User
+from gitpulse_sim.repository import ZEROS, Draft, Person, Repository
+from gitpulse_sim.stamps import spaced
+from gitpulse_sim.world import Project, World
+
+
+class Forge:
+    """The doors through which a world changes."""
+
+    def __init__(self, world: World, engine: Engine) -> None:
+        self.world = world
+        self.engine = engine
+        self._locks: dict[int, asyncio.Lock] = {}
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(url=self.world.url, stamp=spaced(self.world.instance.zone))
+
+    async def push(
+        self, project: Project, user: User, branch: str, drafts: Sequence[Draft], *, onto: str | None = None
+    ) -> RefChange:
+        """Commits to one branch, which is made where it is missing, from `onto` or the default branch.
+
+        With `onto` given for a branch that exists, this is a force push.
+        """
+        return (await self.push_all(project, user, {branch: drafts}, onto=onto))[0]
+
+    async def push_all(
+        self, project: Project, user: User, branches: Mapping[str, Sequence[Draft]], *, onto: str | None = None
+    ) -> list[RefChange]:
+        """One push that moves several branches; of more than the instance's limit, no hook hears."""
+        async with self._lock(project):
+            changes = [
+                await asyncio.to_thread(_write, project, f"refs/heads/{branch}", drafts, onto)
+                for branch, drafts in branches.items()
+            ]
+        await self._announce(project, user, changes)
+        return changes
+
+    async def merge_branch(self, project: Project, user: User, branch: str, into: str, *, at: datetime) -> RefChange:
+        """Makes the merge commit of a merge request."""
+        message = f"Merge branch '{branch}' into '{into}'"
+
+        def merge() -> RefChange:
+            before = project.repository.tip(into)
+            after = project.repository.merge(branch, into, message=message, author=Person(user.name, user.email), at=at)
+            return _moved(project.repository, f"refs/heads/{into}", before, after, f"{before}..{after}")
+
+        async with self._lock(project):
+            change = await asyncio.to_thread(merge)
+        await self._announce(project, user, [change])
+        return change
+
+    async def delete(self, project: Project, user: User, ref: str) -> RefChange:
+        """Deletes a branch or tag, by its full name."""
+        before = project.repository.tips[ref]
+        async with self._lock(project):
+            await asyncio.to_thread(project.repository.delete, ref)
+        change = RefChange(ref=ref, before=before, after=ZEROS)
+        await self._announce(project, user, [change])
+        return change
+
+    async def tag(
+        self, project: Project, user: User, name: str, *, at: datetime, target: str | None = None, message: str = ""
+    ) -> RefChange:
+        """Tags a commit (the default branch's newest); with a message the tag is an annotated one."""
+        commit = target or project.repository.tip(project.default_branch)
+
+        def make() -> str:
+            if message:
+                tagger = Person(user.name, user.email)
+                return project.repository.annotate(name, commit, message=message, tagger=tagger, at=at)
+            project.repository.point(f"refs/tags/{name}", commit)
+            return commit
+
+        async with self._lock(project):
+            made = await asyncio.to_thread(make)
+        change = RefChange(ref=f"refs/tags/{name}", before=ZEROS, after=made, checkout=commit, message=message or None)
+        await self._announce(project, user, [change])
+        return change
+
+    async def _announce(self, project: Project, user: User, changes: Sequence[RefChange]) -> None:
+        if len(changes) > self.world.instance.push_event_hooks_limit:
+            return
+        for change in changes:
+            toggle = "tag_push_events" if change.is_tag else "push_events"
+            data = push(self.frame, project, user, change)
+            await self.engine.emit(project, Event(toggle=toggle, data=data, branch=change.branch))
+
+    def _lock(self, project: Project) -> asyncio.Lock:
+        return self._locks.setdefault(project.id, asyncio.Lock())
+
+
+def _write(project: Project, ref: str, drafts: Sequence[Draft], onto: str | None) -> RefChange:
+    repository = project.repository
+    default = repository.tips.get(f"refs/heads/{project.default_branch}")
+    before = repository.tips.get(ref)
+    start = onto or before or default
+    if drafts:
+        after = repository.commit(ref, drafts, onto=start)[-1]
+    else:
+        assert start is not None, "an empty repository has nothing to branch from"
+        repository.point(ref, after := start)
+    known = before or default  # a new branch shows what the default branch has not
+    return _moved(repository, ref, before or ZEROS, after, f"{known}..{after}" if known else after)
+
+
+def _moved(repository: Repository, ref: str, before: str, after: str, new: str) -> RefChange:
+    commits = repository.log(new, limit=COMMITS_SHOWN)
+    total = len(commits) if len(commits) < COMMITS_SHOWN else repository.count(new)
+    return RefChange(ref=ref, before=before, after=after, commits=commits[::-1], total=total)

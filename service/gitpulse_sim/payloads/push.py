@@ -1,0 +1,122 @@
+"""Push and tag push."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gitpulse_sim.payloads.common import Data, Frame, avatar, commit_data, project_data, repository_data
+from gitpulse_sim.people import User
+from gitpulse_sim.repository import ZEROS, Commit
+from gitpulse_sim.world import Project
+
+COMMITS_SHOWN = 20
+"""A push lists its newest 20 commits; `total_commits_count` is the true number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefChange:
+    """A branch or tag that was created, moved or deleted; `before` or `after` is ZEROS at either end of its life."""
+
+    ref: str
+    before: str
+    after: str
+    commits: Sequence[Commit] = ()
+    """The newest of them, oldest first."""
+    total: int = 0
+    checkout: str | None = None
+    """The commit that is checked out; of an annotated tag not `after`."""
+    message: str | None = None
+    """An annotated tag's."""
+
+    @property
+    def is_tag(self) -> bool:
+        return self.ref.startswith("refs/tags/")
+
+    @property
+    def branch(self) -> str | None:
+        return None if self.is_tag else self.ref.removeprefix("refs/heads/")
+
+
+def push(frame: Frame, project: Project, user: User, change: RefChange) -> Data:
+    """`Push Hook`, or `Tag Push Hook` for a tag."""
+    kind = "tag_push" if change.is_tag else "push"
+    return {
+        "object_kind": kind,
+        "event_name": kind,
+        "before": change.before,
+        "after": change.after,
+        "ref": change.ref,
+        "ref_protected": change.branch == project.default_branch,
+        "checkout_sha": None if change.after == ZEROS else change.checkout or change.after,
+        "message": change.message,
+        "user_id": user.id,
+        "user_name": user.name,
+        "user_username": user.username,
+        "user_email": user.public_email,
+        "user_avatar": avatar(user),
+        "project_id": project.id,
+        "project": project_data(frame, project),
+        "commits": [_commit(frame, project, commit) for commit in change.commits],
+        "total_commits_count": change.total,
+        "push_options": {},
+        "repository": repository_data(frame, project)
+        | {
+            "git_http_url": f"{frame.page(project)}.git",
+            "git_ssh_url": project_data(frame, project)["git_ssh_url"],
+            "visibility_level": 0,
+        },
+    }
+
+
+def sample() -> Data:
+    """What a test delivery of an empty project carries: somebody else's project, with fixed numbers."""
+    newest, listed = "da1560886d4f094c3e6c9ef40349f7d38b5d27d7", "c5feabde2d8cd023215af4d2ceeb7a64839fc428"
+    page = "http://test.example.com/gitlab/gitlab"
+    return {
+        "object_kind": "push",
+        "event_name": "push",
+        "before": "95790bf891e76fee5e1747ab589903a6a1f80f22",
+        "after": newest,
+        "ref": "refs/heads/master",
+        "checkout_sha": newest,
+        "message": "Hello World",
+        "user_id": 4,
+        "user_name": "John Smith",
+        "user_email": "john@example.com",
+        "user_avatar": "https://s.gravatar.com/avatar/d4c74594d841139328695756648b6bd6?s=80",
+        "project_id": 15,
+        "project": {
+            "id": 15,
+            "name": "gitlab",
+            "description": "",
+            "web_url": page,
+            "avatar_url": None,
+            "git_ssh_url": "git@test.example.com:gitlab/gitlab.git",
+            "git_http_url": f"{page}.git",
+            "namespace": "gitlab",
+            "visibility_level": 0,
+            "path_with_namespace": "gitlab/gitlab",
+            "default_branch": "master",
+        },
+        "commits": [
+            {
+                "id": listed,
+                "message": "A sample commit",
+                "title": "A sample commit",
+                "timestamp": "2013-05-13T18:18:08+00:00",
+                "url": f"{page}/-/commit/{listed}",
+                "author": {"name": "Test User", "email": "test@example.com"},
+            }
+        ],
+        "total_commits_count": 1,
+        "push_options": {"ci": {"skip": True}},
+    }
+
+
+def _commit(frame: Frame, project: Project, commit: Commit) -> Data:
+    return commit_data(frame, project, commit) | {
+        "added": list(commit.added),
+        "modified": list(commit.modified),
+        "removed": list(commit.removed),
+    }

@@ -1,0 +1,48 @@
+"""Who is there: users, their roles, and the tokens that they show to the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """GitLab's access levels."""
+
+    NONE = 0
+    GUEST = 10
+    REPORTER = 20
+    DEVELOPER = 30
+    MAINTAINER = 40
+    OWNER = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person with an account. `email` is what their commits carry; it is in no payload unless it is public."""
+
+    id: int
+    username: str
+    name: str
+    email: str
+    public_email: str = ""
+    admin: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class AccessToken:
+    """A personal access token (or a project's or group's, which is one of a bot user)."""
+
+    id: int
+    user: User
+    name: str
+    text: str = field(repr=False)
+    scopes: tuple[str, ...] = ("api",)
+    created_at: datetime
+    expires_at: date | None = None
+    revoked: bool = False
+
+    def expired(self, now: datetime) -> bool:
+        """A token ends at midnight UTC at the beginning of its day."""
+        return self.expires_at is not None and now.date() >= self.expires_at

@@ -1,0 +1,32 @@
+"""The world to start with: group `acme`, two projects, six people and a token."""
+
+from __future__ import annotations
+
+from gitpulse_sim.clock import Clock
+from gitpulse_sim.instance import Instance
+from gitpulse_sim.people import Role
+from gitpulse_sim.world import World
+
+DEMO_TOKEN = "demo-token"  # noqa: S105 - public on purpose; it opens nothing but the simulator
+
+TEAM = (
+    ("alice", "Alice Andersson", Role.OWNER),
+    ("bob", "Bob Brandt", Role.MAINTAINER),
+    ("chiara", "Chiara Conti", Role.DEVELOPER),
+    ("dmitri", "Dmitri Doležal", Role.DEVELOPER),
+    ("emeka", "Emeka Eze", Role.DEVELOPER),
+    ("fatima", "Fatima Farouk", Role.DEVELOPER),
+)
+
+
+def demo_world(instance: Instance | None = None, clock: Clock | None = None) -> World:
+    """`acme/website` and `acme/api`, owned by alice, whose token has the scope `api`."""
+    world = World(instance, clock)
+    acme = world.add_group("acme", "Acme")
+    for username, name, role in TEAM:
+        user = world.add_user(username, name, f"{username}@acme.example")
+        acme.members[user.id] = role
+    world.add_project("website", acme, name="Website", description="What customers see")
+    world.add_project("api", acme, name="API", description="What the website asks")
+    world.add_token(world.user("alice"), DEMO_TOKEN, name="gitpulse")
+    return world

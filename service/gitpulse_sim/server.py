@@ -1,0 +1,110 @@
+"""Serves a world: within another program's event loop, or as a program of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import uvicorn
+
+from gitpulse_sim.app import create_app
+from gitpulse_sim.errors import CannotListen
+from gitpulse_sim.forge import Forge
+from gitpulse_sim.seed import demo_world
+from gitpulse_sim.world import World
+
+PORT = 8929
+
+
+@contextlib.asynccontextmanager
+async def serving(world: World, *, host: str = "127.0.0.1", port: int = PORT, url: str = "") -> AsyncIterator[Forge]:
+    """Serves the world until the block ends; yields the doors through which it changes.
+
+    `port` 0 takes a free one, which is then in `world.url`; `url` is the instance's base URL where it is not the
+    address itself. Raises CannotListen.
+    """
+    listener = _listen(host, port)
+    world.url = url.rstrip("/") or f"http://{_in_url(host)}:{listener.getsockname()[1]}"
+    app = create_app(world)
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2))
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        await server.up.wait()
+        yield app.state.forge
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+async def serve(
+    world: World,
+    *,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    url: str = "",
+    ready: Callable[[Forge], None] | None = None,
+) -> None:
+    """Serves the world until the task is cancelled. `ready` is called once it answers. Raises CannotListen."""
+    async with serving(world, host=host, port=port, url=url) as forge:
+        if ready:
+            ready(forge)
+        await asyncio.Event().wait()
+
+
+def run(
+    *, host: str = "127.0.0.1", port: int = PORT, url: str = "", world: World | None = None,
+    ready: Callable[[World], None] | None = None,
+) -> None:  # fmt: skip
+    """Serves a world (the demo's, unless one is given) until SIGINT or SIGTERM. Raises CannotListen, GitFailed."""
+    asyncio.run(_run(world or demo_world(), host, port, url, ready))
+
+
+async def _run(world: World, host: str, port: int, url: str, ready: Callable[[World], None] | None) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(world, host=host, port=port, url=url):
+        if ready:
+            ready(world)
+        await stop.wait()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its hands on the process's signals; says when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise CannotListen(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another address with --host and --port"
+        ) from error
+    return listener
+
+
+def _in_url(host: str) -> str:
+    """A wildcard address is no destination, and IPv6 wants brackets."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

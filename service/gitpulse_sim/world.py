@@ -1,0 +1,204 @@
+"""The simulated instance's state: users, groups, projects, roles, tokens. It sends nothing and serves nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from gitpulse_sim.clock import Clock
+from gitpulse_sim.errors import BadRequest
+from gitpulse_sim.faults import Fault
+from gitpulse_sim.hook import Hook, ParentKind
+from gitpulse_sim.instance import Instance
+from gitpulse_sim.people import AccessToken, Role, User
+from gitpulse_sim.repository import Repository
+from gitpulse_sim.stamps import iso_milliseconds
+from gitpulse_sim.work import Deployment, Issue, Label, MergeRequest, Note, Pipeline, Release
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Group:
+    """A group, perhaps within another."""
+
+    id: int
+    path: str
+    name: str
+    created_at: datetime
+    parent: Group | None = None
+    members: dict[int, Role] = field(default_factory=dict)
+    hooks: dict[int, Hook] = field(default_factory=dict)
+
+    kind: ParentKind = field(default="group", init=False)
+
+    @property
+    def full_path(self) -> str:
+        return f"{self.parent.full_path}/{self.path}" if self.parent else self.path
+
+    def lineage(self) -> Iterator[Group]:
+        """This group and those above it."""
+        group: Group | None = self
+        while group:
+            yield group
+            group = group.parent
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Project:
+    """A project with its repository and all that was made in it."""
+
+    id: int
+    path: str
+    name: str
+    description: str
+    created_at: datetime
+    group: Group
+    repository: Repository
+    default_branch: str = "main"
+    members: dict[int, Role] = field(default_factory=dict)
+    hooks: dict[int, Hook] = field(default_factory=dict)
+    labels: dict[str, Label] = field(default_factory=dict)
+    merge_requests: list[MergeRequest] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    pipelines: list[Pipeline] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
+    deployments: list[Deployment] = field(default_factory=list)
+    events: Counter[str] = field(default_factory=Counter)
+    """How many events of each kind (by toggle) happened here, whether or not a hook wanted them."""
+
+    kind: ParentKind = field(default="project", init=False)
+
+    @property
+    def full_path(self) -> str:
+        return f"{self.group.full_path}/{self.path}"
+
+
+Parent = Project | Group
+"""What a hook can belong to."""
+
+P = TypeVar("P", Project, Group)
+
+
+class World:
+    """One simulated instance. Made and changed from one thread only, the one that serves it."""
+
+    def __init__(self, instance: Instance | None = None, clock: Clock | None = None) -> None:
+        self.instance = instance or Instance()
+        self.clock = clock or Clock()
+        self.url = ""
+        """Base URL without trailing slash; set when it is served."""
+        self.users: dict[int, User] = {}
+        self.groups: dict[int, Group] = {}
+        self.projects: dict[int, Project] = {}
+        self.tokens: dict[str, AccessToken] = {}
+        self.faults: list[Fault] = []
+        self._last_ids: Counter[str] = Counter()
+        self._folder = Path(tempfile.mkdtemp(prefix="gitpulse-sim-"))
+        self.forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        """Removes the repositories from the disk; happens by itself when the world or the process ends."""
+
+    def iso(self, moment: datetime | None) -> str | None:
+        """A time as the REST API shows it."""
+        return iso_milliseconds(moment) if moment else None
+
+    def next_id(self, kind: str) -> int:
+        self._last_ids[kind] += 1
+        return self._last_ids[kind]
+
+    def add_user(self, username: str, name: str, email: str, *, public_email: str = "", admin: bool = False) -> User:
+        user = User(
+            id=self.next_id("user"), username=username, name=name, email=email, public_email=public_email, admin=admin
+        )
+        self.users[user.id] = user
+        return user
+
+    def add_token(
+        self,
+        user: User,
+        text: str,
+        *,
+        name: str = "token",
+        scopes: tuple[str, ...] = ("api",),
+        expires_at: date | None = None,
+    ) -> AccessToken:
+        token = AccessToken(
+            id=self.next_id("token"), user=user, name=name, text=text, scopes=scopes, expires_at=expires_at,
+            created_at=self.clock.now(),
+        )  # fmt: skip
+        self.tokens[text] = token
+        return token
+
+    def add_group(self, path: str, name: str | None = None, *, parent: Group | None = None) -> Group:
+        group = Group(
+            id=self.next_id("group"), path=path, name=name or path.capitalize(), parent=parent,
+            created_at=self.clock.now(),
+        )  # fmt: skip
+        self.groups[group.id] = group
+        return group
+
+    def add_project(self, path: str, group: Group, *, name: str | None = None, description: str = "") -> Project:
+        number = self.next_id("project")
+        project = Project(
+            id=number, path=path, name=name or path.capitalize(), description=description, group=group,
+            created_at=self.clock.now(), repository=Repository.create(self._folder / f"{number}.git"),
+        )  # fmt: skip
+        self.projects[number] = project
+        return project
+
+    def find_project(self, reference: str | int) -> Project | None:
+        """By number, or by full path."""
+        return _find(self.projects, reference)
+
+    def find_group(self, reference: str | int) -> Group | None:
+        return _find(self.groups, reference)
+
+    def project(self, reference: str | int) -> Project:
+        """As find_project. Raises BadRequest."""
+        if project := self.find_project(reference):
+            return project
+        raise BadRequest(f"there is no project {reference}; there are {[p.full_path for p in self.projects.values()]}")
+
+    def user(self, username: str) -> User:
+        """Raises BadRequest."""
+        for user in self.users.values():
+            if user.username == username:
+                return user
+        raise BadRequest(f"there is no user {username}; there are {[u.username for u in self.users.values()]}")
+
+    def role(self, user: User, parent: Parent) -> Role:
+        """The highest role that this user has there, directly or through a group above."""
+        if user.admin:
+            return Role.OWNER
+        above = parent.group if isinstance(parent, Project) else parent
+        inherited = (group.members.get(user.id, Role.NONE) for group in above.lineage())
+        return max(parent.members.get(user.id, Role.NONE), *inherited)
+
+    def hooks_for(self, parent: Parent) -> Iterator[Hook]:
+        """The hooks that hear of what happens there: its own and, where licensed, those of the groups above."""
+        groups = parent.lineage() if isinstance(parent, Group) else parent.group.lineage()
+        if isinstance(parent, Project):
+            yield from list(parent.hooks.values())
+        if self.instance.has_group_hooks:
+            for group in groups:
+                yield from list(group.hooks.values())
+
+    def parent_of(self, hook: Hook) -> Parent:
+        return self.projects[hook.parent_id] if hook.parent_kind == "project" else self.groups[hook.parent_id]
+
+    def top_level(self, parent: Parent) -> Group:
+        """The namespace that webhook calls are counted for."""
+        group = parent.group if isinstance(parent, Project) else parent
+        return list(group.lineage())[-1]
+
+
+def _find(places: dict[int, P], reference: str | int) -> P | None:
+    if isinstance(reference, int) or reference.isdigit():
+        return places.get(int(reference))
+    return next((place for place in places.values() if place.full_path == reference), None)
