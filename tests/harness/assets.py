@@ -159,7 +159,8 @@ def _download() -> Assets | None:
                 _say(f"Downloading kube-apiserver and etcd {ENVTEST} (about 100 MB, once)")
                 shutil.copyfileobj(response, archive)
         except OSError as error:
-            _say(f"{url.split('/')[2]} cannot be reached ({error}); building from Go modules instead")
+            reason = getattr(error, "reason", error)
+            _say(f"{url.split('/')[2]} cannot be reached ({reason}); building from Go modules instead")
             return None
         archive.seek(0)
         if hashlib.file_digest(archive, "sha512").hexdigest() != expected:
@@ -279,7 +280,7 @@ class _Progress:
 
     def __str__(self) -> str:
         elapsed = int(self._now() - self._started)
-        parts = [f"{self._packages} packages compiled", f"{elapsed // 60}:{elapsed % 60:02d}"]
+        parts = [f"packages compiled: {self._packages}", f"{elapsed // 60}:{elapsed % 60:02d}"]
         if self._modules:
-            parts.insert(0, f"{self._modules} modules downloaded")
+            parts.insert(0, f"modules downloaded: {self._modules}")
         return f"  {self._what}: {', '.join(parts)}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -26,7 +27,7 @@ import yaml
 from kubernetes import client, config
 
 from harness import assets, pki
-from harness.processes import free_port, running
+from harness.processes import free_port, running, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
@@ -90,6 +91,12 @@ class ControlPlane:
         """Installs our kinds, and waits until they are served."""
         self.apply(CRDS)
         self.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", CRDS)
+        wait_until(self._kinds_are_known, what="our kinds in what the server offers")
+
+    def _kinds_are_known(self) -> bool:
+        # kubectl remembers for hours what a server offers, and asks again for a kind it misses, not for a category.
+        shutil.rmtree(self.folder / "kubectl", ignore_errors=True)
+        return self.try_kubectl("get", "gitpulse", "-A").returncode == 0
 
     def kubeconfig_for(self, service_account: str, namespace: str, *rbac: Path | Mapping[str, Any]) -> Path:
         """A kubeconfig with a token of this ServiceAccount, which may do what the RBAC manifests allow, and no more."""
