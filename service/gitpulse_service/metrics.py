@@ -49,3 +49,28 @@ DOORBELL_FAILURES = Counter(
 NOTE_FAILURES = Counter("gitpulse_note_failures_total", "Refusals that could not be noted for the operator.")
 DIRECTORY_HOOKS = Gauge("gitpulse_directory_hooks", "Managed hooks that this receiver knows.")
 DIRECTORY_READY = Gauge("gitpulse_directory_ready", "Whether the receiver has loaded the complete directory.")
+
+
+# --- worker ----------------------------------------------------------------------------------------------------------
+
+EVENTS = Counter(
+    "gitpulse_events_total",
+    "Deliveries that the workers are done with, by kind and by outcome: counted, uncounted (kept raw only), and"
+    " undecodable or refused by the database (both in the dead letters).",
+    ["kind", "outcome"],
+)
+BATCH_EVENTS = Histogram(
+    "gitpulse_batch_events",
+    "Deliveries written in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+)
+COUNTED_AFTER = Histogram(
+    "gitpulse_counted_after_seconds",
+    "Time from a delivery's acceptance until its numbers can be asked for.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
+)
+DRAIN_FAILURES = Counter(
+    "gitpulse_drain_failures_total",
+    "Drains that stopped because log or database were away; they try again.",
+    ["reason"],
+)

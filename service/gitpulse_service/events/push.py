@@ -1,0 +1,71 @@
+"""Push events: what moved, and the commits that came with it. https://docs.gitlab.com/user/project/integrations/webhook_events/"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from gitpulse_service.events.project import Id, ProjectEvent, known
+from gitpulse_service.events.timestamps import Timestamp
+
+Sha = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")]
+"""A commit's name, SHA-1 or SHA-256."""
+
+_EMPTY_PROJECT_SAMPLE = ("95790bf891e76fee5e1747ab589903a6a1f80f22", "da1560886d4f094c3e6c9ef40349f7d38b5d27d7")
+"""`before` and `after` of the invented push that GitLab sends as the test of an empty project: another project's id,
+another instance's URL. Constant since it was written (lib/gitlab/data_builder/push.rb)."""
+
+
+class Author(msgspec.Struct, frozen=True, gc=False):
+    """A commit's author as git has it, or redacted."""
+
+    name: str | None = None
+    email: str | None = None
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """One commit of a push; GitLab lists the newest 20, oldest first."""
+
+    id: Sha
+    timestamp: Timestamp | None = None
+    author: Author | None = None
+
+    @property
+    def author_name(self) -> str | None:
+        """None where unknown or redacted."""
+        return known(self.author.name) if self.author else None
+
+    @property
+    def author_email(self) -> str | None:
+        """None where unknown or redacted."""
+        return known(self.author.email) if self.author else None
+
+
+class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
+    """A branch that moved, was created (`before` is zeros) or deleted (`after` is zeros)."""
+
+    project_id: Id | None = None
+    ref: str | None = None
+    before: str | None = None
+    after: str | None = None
+    commits: tuple[Commit, ...] | None = ()
+
+    @property
+    def gitlab_project_id(self) -> int | None:
+        """The project's id on its GitLab, None where the body does not say."""
+        return super().gitlab_project_id or self.project_id
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether this is a test delivery about real commits: nobody pushed.
+
+        GitLab makes it of the project's last three commits, with the oldest of them as `before`. A real push never
+        lists the commit that it started from.
+        """
+        return any(commit.id == self.before for commit in self.commits or ())
+
+    @property
+    def is_invented(self) -> bool:
+        """Whether this is the test delivery of an empty project, in which nothing is true."""
+        return (self.before, self.after) == _EMPTY_PROJECT_SAMPLE

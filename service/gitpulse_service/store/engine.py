@@ -1,0 +1,106 @@
+"""How the database is reached, PostgreSQL or SQLite, and what its errors mean to us."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped]
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gitpulse_service.errors import StoreRefused, StoreUnavailable
+
+CONNECT_TIMEOUT = 5
+"""Seconds to open a connection."""
+STATEMENT_TIMEOUT = 20
+"""Seconds for one statement. Shorter than the time after which another worker takes over a batch."""
+POOL_SIZE = 8
+"""Connections of one process; more drains than that take turns."""
+
+_CONTENT = ("22", "23", "54")
+"""SQLSTATE classes that speak of the rows and not of the server: data, integrity, program limits."""
+
+
+def create_engine(url: str) -> AsyncEngine:
+    """An engine for `postgresql://…` or `sqlite:///file`; it connects when it is first used."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_async_engine(
+            parsed.set(drivername="postgresql+asyncpg"),
+            connect_args={
+                "timeout": CONNECT_TIMEOUT,
+                "command_timeout": STATEMENT_TIMEOUT + 5,
+                "server_settings": {
+                    "application_name": "gitpulse",
+                    "statement_timeout": f"{STATEMENT_TIMEOUT}s",
+                    "jit": "off",
+                },
+            },
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=STATEMENT_TIMEOUT,
+            pool_pre_ping=True,  # a database that restarted costs a reconnect, not an error
+        )
+    engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": STATEMENT_TIMEOUT})
+    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextlib.contextmanager
+def store_errors(engine: AsyncEngine) -> Iterator[None]:
+    """Turns what the database raises into `StoreRefused` (the content) or `StoreUnavailable` (all else).
+
+    When in doubt it is the database's fault: then nothing is lost, and somebody is told.
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if _is_content(error):
+            raise StoreRefused(_one_line(error.orig)) from error
+        raise StoreUnavailable(f"{_name(engine)} does not do as asked: {_one_line(error.orig)}") from error
+    except sa.exc.StatementError as error:  # a value that the driver cannot send
+        raise StoreRefused(_one_line(error.orig)) from error
+    except (OverflowError, UnicodeError) as error:  # likewise; the SQLite driver raises these bare
+        raise StoreRefused(_one_line(error)) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, sa.exc.TimeoutError) as error:
+        # asyncpg's own: raised bare while connecting, for example for a wrong password
+        raise StoreUnavailable(f"{_name(engine)} cannot be reached: {_one_line(error)}") from error
+
+
+def _is_content(error: sa.exc.DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state)[:2] in _CONTENT
+    driver = error.orig.__cause__ if error.orig and error.orig.__cause__ else error.orig
+    return isinstance(driver, sqlite3.IntegrityError | sqlite3.DataError | ValueError)
+
+
+def _prepare_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves: see below
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+    cursor.execute("PRAGMA synchronous = NORMAL")  # safe against a crash of ours; power loss may cost the last commits
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A transaction that reads before it writes must take the lock at once, or SQLite may refuse it half-way.
+    immediate = connection.get_execution_options().get("gitpulse_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _name(engine: AsyncEngine) -> str:
+    url = engine.url
+    if url.get_backend_name() == "sqlite":
+        return f"the database file {Path(url.database or '').resolve()}"
+    return f"the database {url.database} on {url.host or url.query.get('host') or 'localhost'}"
+
+
+def _one_line(error: BaseException | None) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

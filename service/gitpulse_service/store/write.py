@@ -1,0 +1,49 @@
+"""Writes one batch in one transaction; writing it again, or in another order, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gitpulse_service.events.decode import Event
+from gitpulse_service.events.envelope import Envelope
+from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.rows import rows_of
+from gitpulse_service.store.tables import Join
+
+
+async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> None:
+    """Makes the tables say what these deliveries say, all of them or none. Raises StoreUnavailable, StoreRefused."""
+    rows = rows_of(batch)
+    with store_errors(engine):
+        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
+            for table, of_table in rows.items():
+                await connection.execute(_upsert(table, engine.dialect.name), of_table)
+
+
+@cache
+def _upsert(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """`INSERT … ON CONFLICT`, joining column by column; a row that has nothing new to say is not touched."""
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    said = insert.excluded
+    better = {
+        column: said["version"] > table.c["version"] if join is Join.STATE else _better(join, said[column.name], column)
+        for column in table.columns
+        if (join := column.info["join"]) is not Join.KEY
+    }
+    return insert.on_conflict_do_update(
+        index_elements=table.primary_key.columns,
+        set_={column.name: sa.case((it, said[column.name]), else_=column) for column, it in better.items()},
+        where=sa.or_(*better.values()),
+    )
+
+
+def _better(join: Join, new: sa.ColumnElement[Any], old: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    """Whether the new row's value replaces the one that stands."""
+    known_at_last = sa.and_(old.is_(None), new.is_not(None))
+    return sa.or_(new > old if join is Join.GREATEST else new < old, known_at_last)
