@@ -12,6 +12,7 @@ from datetime import datetime
 
 from gitpulse_sim.deliver import Engine, Event
 from gitpulse_sim.payloads.common import Frame
+from gitpulse_sim.payloads.merge_request import merge_request
 from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Draft, Person, Repository
@@ -29,7 +30,7 @@ class Forge:
 
     @property
     def frame(self) -> Frame:
-        return Frame(url=self.world.url, stamp=spaced(self.world.instance.zone))
+        return Frame(url=self.world.url, stamp=spaced(self.world.instance.zone), release=self.world.instance.release)
 
     async def push(
         self, project: Project, user: User, branch: str, drafts: Sequence[Draft], *, onto: str | None = None
@@ -101,6 +102,17 @@ class Forge:
             toggle = "tag_push_events" if change.is_tag else "push_events"
             data = push(self.frame, project, user, change)
             await self.engine.emit(project, Event(toggle=toggle, data=data, branch=change.branch))
+            await self._update_merge_requests(project, user, change)
+
+    async def _update_merge_requests(self, project: Project, user: User, change: RefChange) -> None:
+        """Code that is pushed to an open merge request is an event of its own, with `oldrev`."""
+        for request in project.merge_requests:
+            if not change.commits or (request.state, request.source_branch) != ("opened", change.branch):
+                continue
+            request.last_commit = change.commits[-1]
+            request.updated_at = request.last_commit.committed_at
+            data = merge_request(self.frame, project, user, request, "update", oldrev=change.before)
+            await self.engine.emit(project, Event(toggle="merge_requests_events", data=data))
 
     def _lock(self, project: Project) -> asyncio.Lock:
         return self._locks.setdefault(project.id, asyncio.Lock())

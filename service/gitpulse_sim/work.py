@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Literal
 
 from gitpulse_sim.people import User
+from gitpulse_sim.repository import Commit
 
 PipelineStatus = Literal["pending", "running", "success", "failed", "canceled", "skipped"]
+MergeRequestState = Literal["opened", "closed", "merged"]
 FINAL_STATUSES = ("success", "failed", "canceled", "skipped")
 
 
@@ -35,8 +37,9 @@ class MergeRequest:
     target_branch: str
     created_at: datetime
     updated_at: datetime
-    last_commit: str
-    state: Literal["opened", "closed", "merged"] = "opened"
+    last_commit: Commit
+    """Of the source branch."""
+    state: MergeRequestState = "opened"
     draft: bool = False
     assignees: list[User] = field(default_factory=list)
     reviewers: list[User] = field(default_factory=list)
@@ -45,6 +48,8 @@ class MergeRequest:
     merge_commit_sha: str | None = None
     merge_user: User | None = None
     merged_at: datetime | None = None
+    actioned_at: datetime | None = None
+    """Of the newest action that left `updated_at` alone (an approval)."""
     closed_at: datetime | None = None
     closed_by: User | None = None
 
@@ -71,18 +76,18 @@ class Issue:
 
 @dataclass(slots=True, kw_only=True)
 class Note:
-    """A comment; the target is a merge request, an issue, or a commit by its sha."""
+    """A comment on a merge request, an issue or a commit."""
 
     id: int
     body: str
     author: User
-    target: MergeRequest | Issue | str
+    target: MergeRequest | Issue | Commit
     created_at: datetime
     internal: bool = False
 
     @property
     def noteable_type(self) -> str:
-        return {MergeRequest: "MergeRequest", Issue: "Issue", str: "Commit"}[type(self.target)]
+        return type(self.target).__name__
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +111,7 @@ class Pipeline:
     id: int
     iid: int
     ref: str
-    sha: str
+    commit: Commit
     before_sha: str
     user: User
     created_at: datetime
@@ -131,7 +136,7 @@ class Release:
     name: str
     tag: str
     description: str
-    sha: str
+    commit: Commit
     created_at: datetime
 
 
@@ -143,7 +148,8 @@ class Deployment:
     environment: str
     tier: str
     status: str
-    sha: str
+    commit: Commit
     user: User
+    job: Job | None = None
     created_at: datetime
     status_changed_at: datetime

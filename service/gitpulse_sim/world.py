@@ -143,6 +143,14 @@ class World:
         self.groups[group.id] = group
         return group
 
+    def label(self, project: Project, title: str) -> Label:
+        """The project's label of that name; made where it is missing."""
+        if title not in project.labels:
+            project.labels[title] = Label(
+                id=self.next_id("label"), title=title, color="#428bca", created_at=self.clock.now()
+            )
+        return project.labels[title]
+
     def add_project(self, path: str, group: Group, *, name: str | None = None, description: str = "") -> Project:
         number = self.next_id("project")
         project = Project(

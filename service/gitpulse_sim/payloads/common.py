@@ -21,6 +21,8 @@ class Frame:
 
     url: str
     stamp: Stamp
+    release: tuple[int, int]
+    """Major and minor version: some fields are younger than others."""
 
     def at(self, moment: datetime | None) -> str | None:
         return self.stamp(moment) if moment else None
