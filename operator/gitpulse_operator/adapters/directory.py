@@ -1,0 +1,100 @@
+"""The directory of routes in Redis: publishes what receivers must know, and reads what they have noted.
+
+Each record is sealed; each change is written in one transaction with its entry in the stream of changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from gitpulse_operator.domain.delivery import Feedback
+from gitpulse_operator.errors import DirectoryUnavailable
+from gitpulse_service.contract import (
+    DIRECTORY,
+    DIRECTORY_ACKS,
+    DIRECTORY_CHANGES,
+    DIRECTORY_CHANGES_KEPT,
+    DIRECTORY_COMPLETE,
+    Route,
+    Unsealable,
+    feedback_key,
+    seal,
+    unseal,
+)
+
+
+class RedisDirectory:
+    """The directory, sealed with the installation key."""
+
+    def __init__(self, url: str, installation_key: bytes) -> None:
+        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3)
+        self._redis: Redis = Redis.from_url(
+            url, retry=retry, retry_on_error=[ConnectionError], socket_timeout=5, socket_connect_timeout=5
+        )
+        self._key = installation_key
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._redis.aclose()
+
+    async def publish(self, route: Route) -> None:
+        sealed = await self._run(self._redis.hget(DIRECTORY, route.hook_id))
+        if sealed is not None and self._opened(route.hook_id, cast("bytes", sealed)) == route:
+            return
+        async with self._redis.pipeline(transaction=True) as both:
+            both.hset(DIRECTORY, route.hook_id, cast("Any", seal(self._key, route)))
+            both.xadd(DIRECTORY_CHANGES, {"hook": route.hook_id}, maxlen=DIRECTORY_CHANGES_KEPT, approximate=True)
+            await self._run(both.execute())
+
+    async def withdraw(self, hook_id: str) -> None:
+        async with self._redis.pipeline(transaction=True) as both:
+            both.hdel(DIRECTORY, hook_id)
+            both.xadd(DIRECTORY_CHANGES, {"hook": hook_id}, maxlen=DIRECTORY_CHANGES_KEPT, approximate=True)
+            await self._run(both.execute())
+
+    async def mark_complete(self) -> None:
+        """Says that every route that we know is published: what is not there is not ours."""
+        await self._run(self._redis.set(DIRECTORY_COMPLETE, 1))
+
+    async def is_complete(self) -> bool:
+        """Whether that was said; not so in a Redis that has lost its data."""
+        return bool(await self._run(self._redis.exists(DIRECTORY_COMPLETE)))
+
+    async def version(self) -> str:
+        """Id of the newest change; `0-0` if there was none."""
+        newest = cast("list[tuple[bytes, object]]", await self._run(self._redis.xrevrange(DIRECTORY_CHANGES, count=1)))
+        return newest[0][0].decode() if newest else "0-0"
+
+    async def acknowledgements(self) -> dict[str, tuple[str, int]]:
+        """Receiver id -> the version that it has loaded, and when it said so in Unix milliseconds."""
+        found = cast("dict[bytes, bytes]", await self._run(cast("Any", self._redis.hgetall(DIRECTORY_ACKS))))
+        split = {receiver.decode(): value.decode().split(" ", 1) for receiver, value in found.items()}
+        return {receiver: (version, int(time)) for receiver, (version, time) in split.items()}
+
+    async def feedback(self, hook_id: str) -> Feedback:
+        """What receivers have noted about this hook."""
+        found = cast("dict[bytes, bytes]", await self._run(cast("Any", self._redis.hgetall(feedback_key(hook_id)))))
+        notes = {field.decode(): value.decode() for field, value in found.items()}
+        accepted = {int(k.removeprefix("accepted:")): int(v) for k, v in notes.items() if k.startswith("accepted:")}
+        refused = notes.get("refused")
+        return Feedback(accepted, int(refused) if refused else None, notes.get("refused:reason", ""))
+
+    def _opened(self, hook_id: str, sealed: bytes) -> Route | None:
+        try:
+            return unseal(self._key, hook_id, sealed)
+        except Unsealable:  # another installation's key, or damaged: ours replaces it
+            return None
+
+    async def _run(self, command: Awaitable[Any] | Any) -> Any:  # noqa: ANN401 - redis-py's untyped answer
+        try:
+            return await command
+        except (RedisError, OSError) as error:
+            raise DirectoryUnavailable(
+                f"Redis does not answer ({type(error).__name__}); see that GITPULSE_REDIS_URL is right and Redis is up"
+            ) from None

@@ -1,0 +1,178 @@
+"""GitLab's REST API through python-gitlab, which is blocking: requests run in threads of their own, a bounded number.
+
+Nothing is retried here and nothing sleeps for a rate limit: what GitLab answers becomes one of our errors, and whoever
+called decides when to come back. What each status means: https://docs.gitlab.com/api/rest/ and the hooks' own pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import gitlab
+import requests
+
+from gitpulse_operator.adapters.answers import explain, unreachable
+from gitpulse_operator.adapters.bucket import Bucket
+from gitpulse_operator.domain.events import ParentKind
+from gitpulse_operator.domain.hooks import ObservedHook, Parent
+from gitpulse_operator.domain.spec import ConnectionSpec
+from gitpulse_operator.errors import Forbidden, GitLabUnavailable, InsufficientScope, RateLimited, TargetNotFound
+from gitpulse_operator.metrics import GITLAB_REQUESTS
+from gitpulse_operator.reconcile.ports import GitLab, TokenInfo
+
+T = TypeVar("T")
+
+PAGE = 100
+"""Rows a page, the most that GitLab gives."""
+
+
+class GitLabs:
+    """Opens GitLabs that share one pool of threads."""
+
+    def __init__(self, *, timeout: float, threads: int) -> None:
+        self._timeout = timeout
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="gitlab")
+
+    def connect(self, spec: ConnectionSpec, token: str) -> GitLab:
+        """A GitLab with this token. Makes no request yet."""
+        return RestGitLab(spec, token, timeout=self._timeout, pool=self._pool)
+
+    def close(self) -> None:
+        """Ends the threads once their requests are done."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class RestGitLab:
+    """One GitLab, with one token and one budget of requests."""
+
+    def __init__(
+        self, spec: ConnectionSpec, token: str, *, timeout: float, pool: concurrent.futures.ThreadPoolExecutor
+    ) -> None:
+        self.url = spec.url
+        self._token = token
+        self._timeout = timeout
+        self._verify = self._keep(spec.ca_bundle) if spec.ca_bundle else True
+        self._bucket = Bucket(spec.requests_per_second)
+        self._pool = pool
+        self._clients = threading.local()  # python-gitlab promises nothing about threads: each has a client of its own
+        self._version: str | None = None
+        self._asking = asyncio.Lock()
+
+    async def version(self, *, fresh: bool = False) -> str:
+        async with self._asking:
+            if fresh or self._version is None:
+                answer = await self._call(lambda client: client.http_get("/version"))
+                self._version = str(answer["version"])
+            return self._version
+
+    async def token(self) -> TokenInfo | None:
+        try:
+            answer = await self._call(lambda client: client.http_get("/personal_access_tokens/self"))
+        except (Forbidden, InsufficientScope, TargetNotFound):
+            return None  # not a personal, project or group access token, or one that may not read itself
+        expires_at = answer.get("expires_at")
+        return TokenInfo(tuple(answer.get("scopes") or ()), str(expires_at) if expires_at else None)
+
+    async def resolve(self, kind: ParentKind, target: str) -> Parent:
+        place = "projects" if kind == "Project" else "groups"
+        path = f"/{place}/{quote(target, safe='')}"
+        answer = await self._call(lambda client: client.http_get(path), about=f'{kind.lower()} "{target}"')
+        return Parent(kind, int(answer["id"]), str(answer["path_with_namespace" if kind == "Project" else "full_path"]))
+
+    async def hooks(self, parent: Parent) -> list[ObservedHook]:
+        rows = await self._call(
+            lambda client: list(client.http_list(_hooks(parent), get_all=True, per_page=PAGE)), about=_name(parent)
+        )
+        return [_observed(row) for row in rows]
+
+    async def create_hook(self, parent: Parent, attributes: Mapping[str, str | bool]) -> ObservedHook:
+        return _observed(
+            await self._call(
+                lambda client: client.http_post(_hooks(parent), post_data=dict(attributes)), about=_name(parent)
+            )
+        )
+
+    async def update_hook(self, parent: Parent, hook: int, attributes: Mapping[str, str | bool]) -> ObservedHook:
+        return _observed(
+            await self._call(
+                lambda client: client.http_put(f"{_hooks(parent)}/{hook}", post_data=dict(attributes)),
+                about=f"hook {hook} of {_name(parent)}",
+            )
+        )
+
+    async def delete_hook(self, parent: Parent, hook: int) -> None:
+        with contextlib.suppress(TargetNotFound):  # somebody was faster
+            await self._call(
+                lambda client: client.http_delete(f"{_hooks(parent)}/{hook}"), about=f"hook {hook} of {_name(parent)}"
+            )
+
+    async def _call(self, request: Callable[[gitlab.Gitlab], T], *, about: str = "") -> Any:  # noqa: ANN401 - JSON ends here
+        """Runs one request in a thread, when the budget allows. Raises our errors."""
+        await self._bucket.take()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: request(self._client()))
+        except RateLimited as error:
+            self._bucket.pause(error.retry_after)
+            raise
+        except gitlab.exceptions.GitlabError as error:
+            raise explain(error, url=self.url, about=about) from None
+        except requests.RequestException as error:
+            GITLAB_REQUESTS.labels(error.request.method if error.request else "", "error").inc()
+            raise unreachable(error, url=self.url, timeout=self._timeout) from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GitLabUnavailable(f"{self.url} does not answer like a GitLab ({type(error).__name__})") from None
+
+    def _client(self) -> gitlab.Gitlab:
+        client: gitlab.Gitlab | None = getattr(self._clients, "client", None)
+        if client is None:
+            client = gitlab.Gitlab(
+                self.url,
+                private_token=self._token,
+                ssl_verify=self._verify,
+                timeout=self._timeout,
+                user_agent="gitpulse",
+                keep_base_url=True,  # a GitLab behind a proxy may name itself wrongly in its links to further pages
+            )
+            client.session.hooks["response"].append(_look_at)
+            self._clients.client = client
+        return client
+
+    def _keep(self, ca_bundle: str) -> str:
+        """requests wants a file; it goes when this object goes."""
+        descriptor, path = tempfile.mkstemp(prefix="gitpulse-ca-", suffix=".pem")
+        with os.fdopen(descriptor, "w") as file:
+            file.write(ca_bundle)
+        weakref.finalize(self, os.unlink, path)
+        return path
+
+
+def _look_at(response: requests.Response, *_: object, **__: object) -> None:
+    """Sees each answer before python-gitlab does, which keeps neither its headers nor count of it."""
+    GITLAB_REQUESTS.labels(response.request.method or "", str(response.status_code)).inc()
+    if response.status_code == requests.codes.too_many_requests:
+        wait = response.headers.get("Retry-After", "")
+        after = float(wait) if wait.isdigit() else None
+        raise RateLimited("GitLab asks for fewer requests (429); trying again later", retry_after=after)
+
+
+def _hooks(parent: Parent) -> str:
+    return f"/{'projects' if parent.kind == 'Project' else 'groups'}/{parent.id}/hooks"
+
+
+def _name(parent: Parent) -> str:
+    return f'{parent.kind.lower()} "{parent.path}"'
+
+
+def _observed(row: Mapping[str, Any]) -> ObservedHook:
+    return ObservedHook(
+        int(row["id"]), {key: value for key, value in row.items() if value is None or isinstance(value, str | bool)}
+    )

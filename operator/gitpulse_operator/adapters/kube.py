@@ -1,0 +1,175 @@
+"""The Kubernetes API through the official client's asyncio half: resources, Secrets, statuses and Events."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from gitpulse_operator.errors import ClusterUnavailable
+from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION
+from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+MERGE_PATCH = "application/merge-patch+json"
+REQUEST_TIMEOUT = 30.0
+PAGE = 500
+"""Resources a page of a list; a page of this size is a few MiB at most."""
+
+
+class KubeCluster:
+    """A cluster, as the service account or kubeconfig of this process may see it."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self._core = client.CoreV1Api(api)
+        self._custom = client.CustomObjectsApi(api)
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None = None) -> Self:
+        """Uses this kubeconfig; else that of `KUBECONFIG` or the home folder; else the pod's service account."""
+        configuration = client.Configuration()
+        path = kubeconfig or os.environ.get("KUBECONFIG") or config.KUBE_CONFIG_DEFAULT_LOCATION
+        try:
+            if kubeconfig or has_kubeconfig():
+                await config.load_kube_config(path, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
+            else:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError) as error:
+            raise ClusterUnavailable(f"no way to Kubernetes ({error}); set KUBECONFIG, or run in a pod") from None
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def read(self, ref: Ref) -> Body | None:
+        return _body(
+            await _found(
+                self._custom.get_namespaced_custom_object(
+                    GROUP, VERSION, ref.namespace, PLURALS[ref.kind], ref.name, _request_timeout=REQUEST_TIMEOUT
+                )
+            )
+        )
+
+    async def refs(self, kind: str, namespaces: Sequence[str]) -> list[Ref]:
+        """The names of all resources of a kind, in these namespaces or, if none are given, in all."""
+        everywhere = partial(self._custom.list_cluster_custom_object, GROUP, VERSION, PLURALS[kind])
+        listings = [
+            partial(self._custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURALS[kind])
+            for namespace in namespaces
+        ]
+        refs: list[Ref] = []
+        for listing in listings or [everywhere]:
+            token: str | None = ""
+            while token is not None:
+                answer = await _reached(listing(limit=PAGE, _continue=token, _request_timeout=REQUEST_TIMEOUT))
+                page: Any = answer
+                refs += [Ref(kind, item["metadata"]["namespace"], item["metadata"]["name"]) for item in page["items"]]
+                token = page["metadata"].get("continue") or None
+        return refs
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        found = await _found(self._core.read_namespaced_secret(name, namespace, _request_timeout=REQUEST_TIMEOUT))
+        return None if found is None else {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+
+    async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
+        secret = client.V1Secret(
+            metadata=client.V1ObjectMeta(
+                name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[_owner(owner)]
+            ),
+            data={key: base64.b64encode(value).decode() for key, value in data.items()},
+            type=f"{GROUP}/hook",
+        )
+        await _reached(
+            self._core.create_namespaced_secret(owner.ref.namespace, secret, _request_timeout=REQUEST_TIMEOUT)
+        )
+
+    async def write_status(self, resource: Resource, patch: Body) -> Body | None:
+        return _body(
+            await _found(
+                self._custom.patch_namespaced_custom_object_status(
+                    GROUP,
+                    VERSION,
+                    resource.ref.namespace,
+                    PLURALS[resource.ref.kind],
+                    resource.ref.name,
+                    {"status": dict(patch)},
+                    _content_type=MERGE_PATCH,
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+            )
+        )
+
+    async def note(self, resource: Resource, note: Note) -> None:
+        now = datetime.now(UTC)
+        event = client.CoreV1Event(
+            metadata=client.V1ObjectMeta(generate_name=f"{resource.ref.name}-", namespace=resource.ref.namespace),
+            involved_object=client.V1ObjectReference(
+                api_version=API_VERSION,
+                kind=resource.ref.kind,
+                namespace=resource.ref.namespace,
+                name=resource.ref.name,
+                uid=resource.uid,
+            ),
+            type=note.type,
+            reason=note.reason,
+            message=note.message[:1024],
+            first_timestamp=now,
+            last_timestamp=now,
+            count=1,
+            source=client.V1EventSource(component="gitpulse-operator"),
+        )
+        try:
+            await self._core.create_namespaced_event(resource.ref.namespace, event, _request_timeout=REQUEST_TIMEOUT)
+        except (ApiException, aiohttp.ClientError, TimeoutError) as error:
+            # A namespace that is being deleted takes no Events; nothing depends on one.
+            logger.info("no Event %s for %s (%s)", note.reason, resource.ref, type(error).__name__)
+
+
+def _owner(owner: Resource) -> client.V1OwnerReference:
+    return client.V1OwnerReference(
+        api_version=API_VERSION, kind=owner.ref.kind, name=owner.ref.name, uid=owner.uid, controller=True
+    )
+
+
+def has_kubeconfig() -> bool:
+    """Whether this process was told of a kubeconfig, or its home has one."""
+    return bool(os.environ.get("KUBECONFIG")) or Path(config.KUBE_CONFIG_DEFAULT_LOCATION).expanduser().exists()
+
+
+def _body(answer: object) -> Body | None:
+    return answer if isinstance(answer, Mapping) else None
+
+
+async def _found(request: Awaitable[T]) -> T | None:
+    """The answer, or None where there is no such thing."""
+    try:
+        return await _reached(request)
+    except _NotThere:
+        return None
+
+
+async def _reached(request: Awaitable[T]) -> T:
+    try:
+        return await request
+    except ApiException as error:
+        kind = _NotThere if error.status == 404 else ClusterUnavailable
+        raise kind(f"the Kubernetes API refuses: {error.status} {error.reason}") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ClusterUnavailable(f"the Kubernetes API cannot be reached ({type(error).__name__})") from None
+
+
+class _NotThere(ClusterUnavailable):
+    """404: gone, or its namespace is."""

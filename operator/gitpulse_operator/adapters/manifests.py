@@ -1,0 +1,172 @@
+"""A folder of YAML files in the place of a cluster, for those without Kubernetes.
+
+What Kubernetes would keep (generations, statuses, generated Secrets) is kept in one JSON file that only its owner may
+read.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.names import API_VERSION, CONNECTION, FINALIZER, GROUP, PROJECT
+from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource, mapping
+
+logger = logging.getLogger(__name__)
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, GROUP)
+"""A resource's uid is derived from its name: hook URLs stay the same when the state is lost."""
+
+
+class ManifestInvalid(OperatorError):
+    """A file that cannot be read as Kubernetes resources."""
+
+    reason = "ManifestInvalid"
+
+
+class FolderCluster:
+    """The resources of some YAML files or folders of them, and a file with the state of each."""
+
+    def __init__(self, manifests: Iterable[Path], state: Path) -> None:
+        """Reads them all. Raises ManifestInvalid."""
+        self._path = state
+        self._state: dict[str, dict[str, Any]] = json.loads(state.read_text()) if state.exists() else {}
+        self._secrets: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._bodies: dict[Ref, dict[str, Any]] = {}
+        for file in _files(manifests):
+            for document in _documents(file):
+                self._add(file, document)
+
+    def refs(self) -> list[Ref]:
+        """All connections, then all projects."""
+        return sorted(self._bodies, key=lambda ref: ((CONNECTION, PROJECT).index(ref.kind), ref.namespace, ref.name))
+
+    def removed(self) -> list[Resource]:
+        """Projects that the state knows and the files no longer have."""
+        held = {_key(ref) for ref in self._bodies}
+        gone = [key for key in self._state if key.startswith(PROJECT) and key not in held]
+        return [Resource.from_body(self._body(Ref(*key.split("/")), self._state[key]["spec"])) for key in gone]
+
+    def forget(self, resource: Resource) -> None:
+        """Drops the state of a removed project, its Secret with it."""
+        self._state.pop(_key(resource.ref), None)
+        self._save()
+
+    async def read(self, ref: Ref) -> Body | None:
+        return self._bodies.get(ref)
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        if given := self._secrets.get((namespace, name)):
+            return given
+        for key, entry in self._state.items():
+            if key.split("/")[1] == namespace and name in entry.get("secrets", {}):
+                return {field: base64.b64decode(value) for field, value in entry["secrets"][name].items()}
+        return None
+
+    async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
+        secrets = self._state[_key(owner.ref)].setdefault("secrets", {})
+        secrets[name] = {field: base64.b64encode(value).decode() for field, value in data.items()}
+        self._save()
+
+    async def write_status(self, resource: Resource, patch: Body) -> Body | None:
+        entry = self._state[_key(resource.ref)]
+        entry["status"] = _merged(entry.get("status", {}), patch)
+        self._save()
+        body = self._bodies[resource.ref]
+        body["status"] = entry["status"]
+        return body
+
+    async def note(self, resource: Resource, note: Note) -> None:
+        logger.info("%s: %s: %s", resource.ref, note.reason, note.message)
+
+    def _add(self, file: Path, document: Body) -> None:
+        meta = mapping(document.get("metadata"))
+        kind, name, namespace = str(document.get("kind")), meta.get("name"), str(meta.get("namespace") or "default")
+        if not isinstance(name, str):
+            raise ManifestInvalid(f"{file}: a {kind} without `metadata.name`")
+        if kind == "Secret":
+            self._secrets[namespace, name] = _secret_data(file, document)
+        elif kind in (CONNECTION, PROJECT):
+            ref = Ref(kind, namespace, name)
+            if ref in self._bodies:
+                raise ManifestInvalid(f"{file}: {ref} is there twice")
+            self._bodies[ref] = self._body(ref, mapping(document.get("spec")))
+
+    def _body(self, ref: Ref, spec: Body) -> dict[str, Any]:
+        entry = self._state.setdefault(_key(ref), {"generation": 0, "spec": None})
+        if entry["spec"] != spec:
+            entry.update(spec=spec, generation=entry["generation"] + 1)
+        return {
+            "apiVersion": API_VERSION,
+            "kind": ref.kind,
+            "metadata": {
+                "name": ref.name,
+                "namespace": ref.namespace,
+                "uid": str(uuid.uuid5(NAMESPACE, _key(ref))),
+                "generation": entry["generation"],
+                "finalizers": [FINALIZER],
+            },
+            "spec": spec,
+            "status": entry.get("status", {}),
+        }
+
+    def _save(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_suffix(".new")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(self._state, file, indent=1)
+        draft.replace(self._path)
+
+
+def _key(ref: Ref) -> str:
+    return f"{ref.kind}/{ref.namespace}/{ref.name}"
+
+
+def _files(manifests: Iterable[Path]) -> Iterator[Path]:
+    for path in manifests:
+        if path.is_dir():
+            yield from sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        elif path.exists():
+            yield path
+        else:
+            raise ManifestInvalid(f"{path}: no such file or folder")
+
+
+def _documents(file: Path) -> list[Body]:
+    try:
+        documents = [document for document in yaml.safe_load_all(file.read_text()) if document is not None]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ManifestInvalid(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    for document in documents:
+        if not isinstance(document, Mapping):
+            raise ManifestInvalid(f"{file}: a resource must be an object")
+    return documents
+
+
+def _secret_data(file: Path, document: Body) -> dict[str, bytes]:
+    try:
+        encoded = mapping(document.get("data")).items()
+        data = {key: base64.b64decode(str(value), validate=True) for key, value in encoded}
+    except ValueError:
+        raise ManifestInvalid(f"{file}: `data` of a Secret must be base64; plain text goes into `stringData`") from None
+    return data | {key: str(value).encode() for key, value in mapping(document.get("stringData")).items()}
+
+
+def _merged(before: Body, patch: Body) -> dict[str, Any]:
+    """What Kubernetes makes of a JSON merge patch."""
+    after = {**before}
+    for field, value in patch.items():
+        if value is None:
+            after.pop(field, None)
+        else:
+            after[field] = _merged(mapping(before.get(field)), value) if isinstance(value, Mapping) else value
+    return after

@@ -1,0 +1,35 @@
+"""Puts the parts together around a cluster, which may be Kubernetes or a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from gitpulse_operator.adapters.directory import RedisDirectory
+from gitpulse_operator.adapters.gitlab import GitLabs
+from gitpulse_operator.reconcile.connections import OpenConnections
+from gitpulse_operator.reconcile.ports import Cluster, World
+from gitpulse_operator.settings import OperatorSettings
+
+
+@contextlib.asynccontextmanager
+async def assembled(settings: OperatorSettings, cluster: Cluster) -> AsyncIterator[World]:
+    """All that reconciling needs, until the block ends."""
+    gitlabs = GitLabs(timeout=settings.gitlab_timeout, threads=settings.gitlab_threads)
+    directory = RedisDirectory(settings.redis_url, settings.installation_key)
+    try:
+        yield World(
+            cluster=cluster,
+            connections=OpenConnections(cluster, gitlabs.connect),
+            directory=directory,
+            installation_key=settings.installation_key,
+            public_url=settings.public_url,
+            deletion_deadline=settings.deletion_deadline,
+            clock=lambda: datetime.now(UTC),
+            entropy=secrets.token_bytes,
+        )
+    finally:
+        gitlabs.close()
+        await directory.close()

@@ -1,0 +1,143 @@
+"""The operator at work on a cluster: what the watches show becomes runs, and what the runs say is kept to.
+
+The kopf handlers feed it, and it knows nothing of kopf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Self
+
+from gitpulse_operator.adapters.kube import KubeCluster
+from gitpulse_operator.agenda import Agenda
+from gitpulse_operator.composition import assembled
+from gitpulse_operator.domain.conditions import READY, find
+from gitpulse_operator.errors import ClusterUnavailable, DirectoryUnavailable, OperatorError
+from gitpulse_operator.inventory import Inventory
+from gitpulse_operator.metrics import QUEUE_DEPTH
+from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.reconcile.ports import World
+from gitpulse_operator.reconcile.resource import Body, Ref, Resource
+from gitpulse_operator.reconcile.runner import Runner
+from gitpulse_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+DIRECTORY_CHECK = 15.0
+"""Seconds between looks at whether Redis still has what we have told it."""
+
+
+class Control:
+    """Knows the resources, decides when each is looked after, and when the directory is complete."""
+
+    def __init__(self, settings: OperatorSettings, world: World) -> None:
+        self._world = world
+        self._inventory = Inventory()
+        self._runner = Runner(world, self._inventory, resync_interval=settings.resync_interval)
+        self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
+        self._unpublished: set[Ref] | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(cls, settings: OperatorSettings, cluster: KubeCluster) -> AsyncIterator[Self]:
+        """Runs it until the block ends. Raises DirectoryUnavailable or ClusterUnavailable if one is not there."""
+        async with assembled(settings, cluster) as world:
+            control = cls(settings, world)
+            await world.directory.is_complete()
+            control.publish_first(await cluster.refs(PROJECT, settings.namespaces))
+            jobs = [asyncio.create_task(job) for job in (control._agenda.run(), control._watch_directory())]
+            try:
+                yield control
+            finally:
+                for job in jobs:
+                    job.cancel()
+                await asyncio.gather(*jobs, return_exceptions=True)
+
+    def publish_first(self, refs: list[Ref]) -> None:
+        """The directory is complete once there has been a run over each of these."""
+        self._unpublished = set(refs)
+        for ref in refs:
+            self._agenda.put(ref)
+
+    def seen(self, body: Body) -> None:
+        """A connection or project as a watch shows it: worth a run if it is new, changed, or asks for one."""
+        resource = Resource.from_body(body)
+        before = self._inventory.get(resource.ref)
+        self._inventory.put(resource.ref, body)
+        if resource.deleted_at or (resource.ref.kind == PROJECT and not resource.held):
+            return
+        if before is None or _wishes(Resource.from_body(before)) != _wishes(resource):
+            self._agenda.put(resource.ref)
+            if resource.ref.kind == CONNECTION:
+                self._world.connections.forget(resource.ref.namespace, resource.ref.name)
+                self._wake(self._inventory.users_of_connection(resource.ref.namespace, resource.ref.name))
+
+    def gone(self, body: Body) -> None:
+        """A connection or project that is no more."""
+        ref = Resource.from_body(body).ref
+        if ref.kind == CONNECTION:
+            self._world.connections.forget(ref.namespace, ref.name)
+            self._wake(self._inventory.users_of_connection(ref.namespace, ref.name))
+        self._inventory.drop(ref)
+        self._agenda.drop(ref)
+
+    def secret_changed(self, namespace: str, name: str) -> None:
+        """A Secret was made, changed or deleted: whoever uses it is looked after, connections first."""
+        users = self._inventory.users_of_secret(namespace, name)
+        for connection in (ref for ref in users if ref.kind == CONNECTION):
+            self._world.connections.forget(connection.namespace, connection.name)
+        self._wake(sorted(users, key=lambda ref: (ref.kind != CONNECTION, ref.name)))
+
+    async def clean_up(self, body: Body) -> None:
+        """Removes what there is of a project that is being deleted. Raises an OperatorError worth waiting for."""
+        resource = Resource.from_body(body)
+        self._agenda.drop(resource.ref)
+        async with self._agenda.exclusive(resource.ref):
+            newest = Resource.from_body(self._inventory.get(resource.ref) or body)
+            await self._runner.clean_up(newest if newest.uid == resource.uid else resource)
+        await self._published(resource.ref)
+
+    def _wake(self, refs: set[Ref] | list[Ref]) -> None:
+        for ref in refs:
+            self._agenda.put(ref)
+
+    async def _work(self, ref: Ref) -> float | None:
+        QUEUE_DEPTH.set(self._agenda.waiting())
+        before = self._ready(ref)
+        run = await self._runner.run(ref)
+        if not isinstance(run.error, ClusterUnavailable | DirectoryUnavailable):
+            await self._published(ref)
+        if ref.kind == CONNECTION and before == "False" and self._ready(ref) == "True":
+            self._wake(self._inventory.users_of_connection(ref.namespace, ref.name))
+        return run.again
+
+    def _ready(self, ref: Ref) -> str | None:
+        body = self._inventory.get(ref)
+        ready = find(Resource.from_body(body).conditions, READY) if body else None
+        return ready.status if ready else None
+
+    async def _published(self, ref: Ref) -> None:
+        if self._unpublished is None:
+            return
+        self._unpublished.discard(ref)
+        if not self._unpublished:
+            with contextlib.suppress(OperatorError):  # the next look at the directory tries again
+                await self._world.directory.mark_complete()
+                self._unpublished = None
+                logger.info("all routes are published")
+
+    async def _watch_directory(self) -> None:
+        """A Redis that has lost its data is given everything again."""
+        while True:
+            await asyncio.sleep(DIRECTORY_CHECK)
+            with contextlib.suppress(OperatorError):
+                if not self._unpublished and not await self._world.directory.is_complete():
+                    logger.warning("the directory in Redis is not complete: publishing all routes again")
+                    self.publish_first(self._inventory.refs(PROJECT))
+
+
+def _wishes(resource: Resource) -> tuple[object, ...]:
+    return resource.uid, resource.generation, resource.requested, resource.held

@@ -1,0 +1,105 @@
+"""Desired hook against observed hooks: the actions that make the second the first.
+
+Secrets are spoken of here, never held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gitpulse_operator.domain.credentials import Verification
+from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, drift, is_ours
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What GitLab was given last: to which hook, which generation, and how it is verified by it."""
+
+    hook_id: int
+    generation: int
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make the hook, with its secrets."""
+
+    attributes: Mapping[str, str | bool]
+
+    def __str__(self) -> str:
+        return "create the hook"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Put attributes right, or hand over secrets, or both."""
+
+    hook_id: int
+    attributes: Mapping[str, str | bool]
+    secrets: bool
+
+    def __str__(self) -> str:
+        parts = [*self.attributes, *(["its secret"] if self.secrets else [])]
+        return f"set {', '.join(parts)} of hook {self.hook_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a hook of ours that is one too many."""
+
+    hook_id: int
+
+    def __str__(self) -> str:
+        return f"delete hook {self.hook_id}"
+
+
+Action = Create | Update | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in this order; `keep` is the observed hook that stays, if there is one."""
+
+    actions: tuple[Action, ...]
+    keep: ObservedHook | None
+
+
+def make_plan(
+    desired: DesiredHook,
+    observed: Sequence[ObservedHook],
+    *,
+    generation: int,
+    verification: Verification,
+    pushed: Pushed | None,
+) -> Plan:
+    """What must be done so that exactly one of the observed hooks is ours, and is as desired.
+
+    A secret cannot be read back. It is sent again when the hook may not have it: another hook than the one it went to,
+    another generation or kind, GitLab says that it is not there, or the URL changes, by which GitLab forgets it.
+    """
+    ours = sorted(
+        (hook for hook in observed if is_ours(desired, hook)),
+        key=lambda hook: (
+            hook.attributes.get("url") != desired.url,
+            pushed is None or hook.id != pushed.hook_id,
+            hook.id,
+        ),
+    )
+    if not ours:
+        return Plan((Create(desired.attributes),), None)
+    keep, *spare = ours
+    changes = drift(desired, keep)
+    secrets = (
+        "url" in changes
+        or pushed != Pushed(keep.id, generation, verification)
+        or keep.present("token") is (verification == "SigningToken")
+        or (verification == "SigningToken" and keep.present("signing_token") is False)
+    )
+    update = (Update(keep.id, changes, secrets),) if changes or secrets else ()
+    return Plan((*update, *(Delete(hook.id) for hook in spare)), keep)
+
+
+def ours_among(desired: DesiredHook, observed: Sequence[ObservedHook]) -> tuple[Delete, ...]:
+    """The plan for a resource that goes: every hook of ours goes with it."""
+    return tuple(Delete(hook.id) for hook in observed if is_ours(desired, hook))

@@ -1,0 +1,139 @@
+"""What can go wrong in the operator.
+
+Each error has a machine reason, which a condition and a metric show, and says whether waiting may help. Its text is
+for people: what is wrong, and what to do. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OperatorError(Exception):
+    """The base of all errors that the operator raises on purpose."""
+
+    reason: ClassVar[str] = "Error"
+    retryable: ClassVar[bool] = False
+    """True: it may pass by itself. False: a person must act, so the resource is `Stalled`."""
+    retry_after: float | None = None
+    """Seconds after which to try again, where the other side has said so."""
+
+
+class SpecInvalid(OperatorError):
+    """A spec that the API server's rules should have refused: it is not there, or older than its rules."""
+
+    reason = "SpecInvalid"
+
+
+class NotSupported(OperatorError):
+    """A wish that this version cannot fulfil."""
+
+    reason = "NotSupported"
+
+
+# --- the connection and its token -------------------------------------------------------------------------------------
+
+
+class CredentialsError(OperatorError):
+    """The base of what is wrong with the way to a GitLab, rather than with one project there."""
+
+
+class ConnectionMissing(CredentialsError):
+    """There is no GitLabConnection of that name."""
+
+    reason = "ConnectionMissing"
+    retryable = True
+
+
+class SecretMissing(CredentialsError):
+    """There is no Secret of that name, or it lacks the key."""
+
+    reason = "SecretMissing"
+    retryable = True
+
+
+class CredentialsInvalid(CredentialsError):
+    """GitLab does not know the token: it is wrong, revoked or expired."""
+
+    reason = "CredentialsInvalid"
+
+
+class InsufficientScope(CredentialsError):
+    """The token lacks the scope `api`."""
+
+    reason = "InsufficientScope"
+
+
+# --- what GitLab answers ----------------------------------------------------------------------------------------------
+
+
+class Forbidden(OperatorError):
+    """The token's owner may not look after hooks there."""
+
+    reason = "Forbidden"
+
+
+class TargetNotFound(OperatorError):
+    """The project, group or hook is not there, or the token cannot see it; GitLab does not say which."""
+
+    reason = "TargetNotFound"
+
+
+class Refused(OperatorError):
+    """GitLab understood the request and does not want it: a blocked URL, a full list of hooks, a bad value."""
+
+    reason = "RefusedByGitLab"
+
+
+class SignatureUnavailable(OperatorError):
+    """Signed deliveries are wanted and this GitLab does not make them."""
+
+    reason = "SignatureUnavailable"
+
+
+class RateLimited(OperatorError):
+    """GitLab has had enough for now."""
+
+    reason = "RateLimited"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GitLabUnavailable(OperatorError):
+    """GitLab cannot be reached, does not answer in time, or answers with an error of its own."""
+
+    reason = "GitLabUnavailable"
+    retryable = True
+
+
+# --- our own house ----------------------------------------------------------------------------------------------------
+
+
+class DirectoryUnavailable(OperatorError):
+    """Redis, where receivers read the routes, cannot be reached or cannot write."""
+
+    reason = "DirectoryUnavailable"
+    retryable = True
+
+
+class MetricsPortTaken(OperatorError):
+    """Another program listens there."""
+
+    reason = "MetricsPortTaken"
+
+
+class Defect(OperatorError):
+    """A mistake in GitPulse itself, in the run over one resource."""
+
+    reason = "InternalError"
+    retryable = True
+
+
+class ClusterUnavailable(OperatorError):
+    """The Kubernetes API does not answer, or does not let us."""
+
+    reason = "ClusterUnavailable"
+    retryable = True

@@ -1,0 +1,87 @@
+"""How kopf is set up, and what starts and stops with it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import kopf
+
+from gitpulse_operator.adapters.kube import KubeCluster, has_kubeconfig
+from gitpulse_operator.control import Control
+from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.metrics import serve_metrics
+from gitpulse_operator.names import FINALIZER, GROUP, PART_OF
+from gitpulse_operator.settings import OperatorSettings
+
+
+class Operator:
+    """What lives from kopf's start to its end."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self.settings = settings
+        self._running = contextlib.AsyncExitStack()
+        self._control: Control | None = None
+
+    @property
+    def control(self) -> Control:
+        """There is none before the start, when no watch runs either."""
+        assert self._control is not None
+        return self._control
+
+    async def start(self) -> None:
+        """Raises OperatorError when Redis or Kubernetes is not there."""
+        self._running.enter_context(serve_metrics(self.settings.metrics_port))
+        cluster = await KubeCluster.connect()
+        self._running.push_async_callback(cluster.close)
+        self._control = await self._running.enter_async_context(Control.started(self.settings, cluster))
+
+    async def stop(self) -> None:
+        await self._running.aclose()
+
+
+class RemembersNothing(kopf.DiffBaseStorage):
+    """No copy of each spec in an annotation: the agenda compares with GitLab, not with what was handled last."""
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002 - kopf's signature
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        pass
+
+
+def configure(settings: kopf.OperatorSettings, *, fixed_namespaces: bool) -> None:
+    """kopf as we want it. What is stored under our domain never changes: a new prefix would forget what was begun."""
+    settings.persistence.finalizer = FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = RemembersNothing()
+    settings.posting.enabled = False  # transitions are told by the runs themselves, and nothing else
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 60
+    settings.watching.server_timeout = 600
+    settings.watching.chunk_size = 500
+    settings.watching.label_selectors["v1", "secrets"] = "=".join(PART_OF)
+    settings.scanning.disabled = fixed_namespaces  # saves the right to watch namespaces and CRDs
+
+
+def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
+    """Start, login, stop."""
+
+    @kopf.on.startup(registry=registry, id="start")
+    async def start(settings: kopf.OperatorSettings, **_: object) -> None:
+        configure(settings, fixed_namespaces=bool(operator.settings.namespaces))
+        try:
+            await operator.start()
+        except OperatorError as error:
+            await operator.stop()
+            raise kopf.PermanentError(str(error)) from None
+
+    @kopf.on.login(registry=registry, id="login")
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - handed through to kopf
+        if has_kubeconfig():
+            return kopf.login_with_kubeconfig(**kwargs)
+        return kopf.login_with_service_account(**kwargs)
+
+    @kopf.on.cleanup(registry=registry, id="stop")
+    async def stop(**_: object) -> None:
+        await operator.stop()

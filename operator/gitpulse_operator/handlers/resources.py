@@ -1,0 +1,50 @@
+"""What is watched, and what a watch event leads to."""
+
+from __future__ import annotations
+
+import kopf
+
+from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.handlers.lifecycle import Operator
+from gitpulse_operator.names import GROUP, OWNER, PLURALS, PROJECT, VERSION
+
+CLEANUP_RETRY = 15.0
+"""Seconds between tries to clean up while GitLab does not answer. Each failed try is a write to Kubernetes."""
+CLEANUP_SLACK = 300.0
+"""Seconds after the deletion deadline when kopf lets a resource go even if our own code could not."""
+
+
+def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
+    """Connections, projects, and Secrets that carry our label."""
+
+    for plural in PLURALS.values():
+
+        @kopf.on.event(GROUP, VERSION, plural, registry=registry, id=f"seen-{plural}")
+        async def seen(event: kopf.RawEvent, **_: object) -> None:
+            if event["type"] == "DELETED":
+                operator.control.gone(event["object"])
+            else:
+                operator.control.seen(event["object"])
+
+    @kopf.on.event("v1", "secrets", registry=registry, id="secret-changed")
+    async def secret_changed(
+        event: kopf.RawEvent, namespace: str | None, name: str, labels: kopf.Labels, **_: object
+    ) -> None:
+        listed, made_by_us = event["type"] is None, event["type"] == "ADDED" and OWNER in labels
+        if not (listed or made_by_us):
+            operator.control.secret_changed(str(namespace), name)
+
+    @kopf.on.delete(
+        GROUP,
+        VERSION,
+        PLURALS[PROJECT],
+        registry=registry,
+        id="clean-up",
+        backoff=CLEANUP_RETRY,
+        timeout=operator.settings.deletion_deadline + CLEANUP_SLACK,
+    )
+    async def clean_up(body: kopf.Body, **_: object) -> None:
+        try:
+            await operator.control.clean_up(body)
+        except OperatorError as error:
+            raise kopf.TemporaryError(str(error), delay=error.retry_after or CLEANUP_RETRY) from None

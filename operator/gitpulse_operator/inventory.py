@@ -1,0 +1,62 @@
+"""What the watches have shown: the newest body of each resource, and who depends on what. Plain dicts, no index."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from gitpulse_operator.names import CONNECTION, PROJECT, secret_name
+from gitpulse_operator.reconcile.resource import Body, Ref, mapping
+
+
+class Inventory:
+    """Resources by their names. A body that is older than the one we hold, as watches sometimes show, is ignored."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[Ref, Body] = {}
+        self._projects: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # by namespace and connection
+        self._connections: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # by namespace and token's Secret
+
+    def get(self, ref: Ref) -> Body | None:
+        """The newest body that is known."""
+        return self._bodies.get(ref)
+
+    def refs(self, kind: str) -> list[Ref]:
+        """All known resources of a kind."""
+        return [ref for ref in self._bodies if ref.kind == kind]
+
+    def put(self, ref: Ref, body: Body) -> None:
+        """Takes a body over, unless it is older than the one that is known."""
+        known = self._bodies.get(ref)
+        if known is not None and _age(body) < _age(known):
+            return
+        self.drop(ref)
+        self._bodies[ref] = body
+        self._index(ref, body).add(ref)
+
+    def drop(self, ref: Ref) -> None:
+        """Forgets a resource that is gone."""
+        if body := self._bodies.pop(ref, None):
+            self._index(ref, body).discard(ref)
+
+    def users_of_connection(self, namespace: str, name: str) -> set[Ref]:
+        """Projects that speak to GitLab through this connection."""
+        return self._projects.get((namespace, name), set())
+
+    def users_of_secret(self, namespace: str, name: str) -> set[Ref]:
+        """Connections whose token is in this Secret with their projects, and the project whose hook secret it is."""
+        connections = self._connections.get((namespace, name), set())
+        users = {ref for c in connections for ref in self.users_of_connection(namespace, c.name)} | connections
+        owner = Ref(PROJECT, namespace, name.removeprefix(secret_name("")))
+        return users | {owner} if owner in self._bodies and name == secret_name(owner.name) else users
+
+    def _index(self, ref: Ref, body: Body) -> set[Ref]:
+        spec = mapping(body.get("spec"))
+        if ref.kind == CONNECTION:
+            return self._connections[ref.namespace, str(mapping(spec.get("tokenSecretRef")).get("name"))]
+        return self._projects[ref.namespace, str(mapping(spec.get("connectionRef")).get("name"))]
+
+
+def _age(body: Body) -> int:
+    """Of two bodies the one with the greater number is newer; 0 where there is none, as in files."""
+    version = str(mapping(body.get("metadata")).get("resourceVersion"))
+    return int(version) if version.isdigit() else 0

@@ -1,0 +1,45 @@
+"""The operator's Prometheus metrics, named as controller-runtime names its own. No label holds a resource's name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from gitpulse_operator.errors import MetricsPortTaken
+
+RECONCILE_TOTAL = Counter(
+    "gitpulse_reconcile_total", "Reconciliations, by how they ended: success, error or stalled.", ["kind", "result"]
+)
+RECONCILE_ERRORS = Counter(
+    "gitpulse_reconcile_errors_total", "Reconciliations that failed, by reason.", ["kind", "reason"]
+)
+RECONCILE_TIME = Histogram("gitpulse_reconcile_time_seconds", "Time that a reconciliation takes.", ["kind"])
+QUEUE_DEPTH = Gauge("gitpulse_workqueue_depth", "Resources that are due and wait for a worker.")
+STATUS_WRITES = Counter("gitpulse_status_writes_total", "Statuses that had changed and were written.", ["kind"])
+GITLAB_REQUESTS = Counter(
+    "gitpulse_gitlab_requests_total",
+    "Answers from GitLab, by method and status; `error` where none came.",
+    ["method", "status"],
+)
+
+
+@contextlib.contextmanager
+def serve_metrics(port: int) -> Iterator[None]:
+    """Lets Prometheus read on this port until the block ends; 0: not at all. Raises MetricsPortTaken."""
+    if not port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port)
+    except OSError as error:
+        raise MetricsPortTaken(
+            f"cannot serve metrics on port {port} ({error.strerror}); set GITPULSE_METRICS_PORT to a free one, or to 0"
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

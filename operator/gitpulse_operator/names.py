@@ -1,0 +1,37 @@
+"""Names that GitPulse uses in Kubernetes: its kinds, finalizer, annotations and labels. They never change."""
+
+from __future__ import annotations
+
+GROUP = "gitpulse.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+CONNECTION = "GitLabConnection"
+PROJECT = "GitPulseProject"
+PLURALS = {CONNECTION: "gitlabconnections", PROJECT: "gitpulseprojects"}
+"""Kinds that the operator reconciles, and what they are called in a URL."""
+
+FINALIZER = f"{GROUP}/hook-cleanup"
+"""Holds a GitPulseProject back until its hooks are gone from GitLab."""
+
+RECONCILE_REQUESTED = f"{GROUP}/reconcile-requested-at"
+"""Annotation: any new value asks for a run now; the status repeats the value that was answered last."""
+
+PART_OF = ("app.kubernetes.io/part-of", "gitpulse")
+"""Label of every Secret that we make.
+
+A token's Secret that carries it too is watched, so that a change is seen at once, not only at the next resync.
+"""
+
+OWNER = f"{GROUP}/project"
+"""Label of a hook's Secret: the name of its GitPulseProject."""
+
+
+def secret_name(project: str) -> str:
+    """The Secret in which a GitPulseProject's hook secrets are kept."""
+    return f"gitpulse-{project}"
+
+
+def hook_name(installation: str, namespace: str, name: str) -> str:
+    """The name of a hook in GitLab, by which we know it again when its URL was changed."""
+    return f"GitPulse {installation}: {namespace}/{name}"

@@ -1,0 +1,65 @@
+"""Keeps one GitLab open for each GitLabConnection, so that all projects of a connection share its request budget."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gitpulse_operator.domain.spec import ConnectionSpec, parse_connection
+from gitpulse_operator.errors import ConnectionMissing, SecretMissing
+from gitpulse_operator.names import CONNECTION
+from gitpulse_operator.reconcile.ports import Cluster, Connect, GitLab
+from gitpulse_operator.reconcile.resource import Ref, mapping
+
+
+class OpenConnections:
+    """The GitLabs in use, by namespace and name of their connection."""
+
+    def __init__(self, cluster: Cluster, connect: Connect) -> None:
+        self._cluster = cluster
+        self._connect = connect
+        self._open: dict[tuple[str, str], tuple[ConnectionSpec, str, GitLab]] = {}
+        self._opening = asyncio.Lock()
+
+    async def open(self, namespace: str, name: str) -> GitLab:
+        """The GitLab of this connection. Raises ConnectionMissing, SecretMissing or SpecInvalid."""
+        if held := self._open.get((namespace, name)):
+            return held[2]
+        return await self.reopen(namespace, name)
+
+    async def reopen(self, namespace: str, name: str) -> GitLab:
+        """The same, after a look at whether its spec or token has changed; if not, it stays as it is."""
+        async with self._opening:
+            try:
+                spec, token = await self._read(namespace, name)
+            except (ConnectionMissing, SecretMissing):
+                self.forget(namespace, name)
+                raise
+            held = self._open.get((namespace, name))
+            if held and held[:2] == (spec, token):
+                return held[2]
+            gitlab = self._connect(spec, token)
+            self._open[namespace, name] = (spec, token, gitlab)
+            return gitlab
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drops a connection; whoever needs it opens it again."""
+        self._open.pop((namespace, name), None)
+
+    async def _read(self, namespace: str, name: str) -> tuple[ConnectionSpec, str]:
+        body = await self._cluster.read(Ref(CONNECTION, namespace, name))
+        if body is None:
+            raise ConnectionMissing(
+                f'there is no GitLabConnection "{name}" in this namespace; create it, or correct `connectionRef`'
+            )
+        spec = parse_connection(mapping(body.get("spec")))
+        data = await self._cluster.secret(namespace, spec.token.name)
+        if data is None:
+            raise SecretMissing(
+                f'there is no Secret "{spec.token.name}", where GitLabConnection "{name}" expects its token'
+            )
+        token = data.get(spec.token.key, b"").decode(errors="replace").strip()
+        if not token:
+            raise SecretMissing(
+                f'Secret "{spec.token.name}" of GitLabConnection "{name}" holds no token under "{spec.token.key}"'
+            )
+        return spec, token

@@ -1,0 +1,145 @@
+"""What reconciling needs of the world, as Protocols: a GitLab, a cluster or a folder in its place, and the directory.
+
+Each raises the errors of `gitpulse_operator.errors` and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gitpulse_operator.domain.delivery import Feedback
+from gitpulse_operator.domain.events import ParentKind
+from gitpulse_operator.domain.hooks import ObservedHook, Parent
+from gitpulse_operator.domain.spec import ConnectionSpec
+from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
+from gitpulse_service.contract import Route
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What GitLab says of the token itself."""
+
+    scopes: tuple[str, ...]
+    expires_at: str | None
+    """A date, or None: it does not expire."""
+
+
+class GitLab(Protocol):
+    """One GitLab, spoken to with one token."""
+
+    @property
+    def url(self) -> str:
+        """Its base URL, without a trailing slash; the name of the instance everywhere."""
+        ...
+
+    async def version(self, *, fresh: bool = False) -> str:
+        """Its version as it reports it, `19.1.2-ee`; asked once, unless a fresh answer is wanted."""
+        ...
+
+    async def token(self) -> TokenInfo | None:
+        """Scopes and expiry of the token; None where it cannot tell, as with an OAuth token."""
+        ...
+
+    async def resolve(self, kind: ParentKind, target: str) -> Parent:
+        """The project or group of this path or id. Raises TargetNotFound."""
+        ...
+
+    async def hooks(self, parent: Parent) -> list[ObservedHook]:
+        """All hooks there, ours and others'."""
+        ...
+
+    async def create_hook(self, parent: Parent, attributes: Mapping[str, str | bool]) -> ObservedHook: ...
+
+    async def update_hook(self, parent: Parent, hook: int, attributes: Mapping[str, str | bool]) -> ObservedHook: ...
+
+    async def delete_hook(self, parent: Parent, hook: int) -> None:
+        """Removes a hook; one that is gone already is fine."""
+        ...
+
+
+class Cluster(Protocol):
+    """Kubernetes, or a folder in its place."""
+
+    async def read(self, ref: Ref) -> Body | None:
+        """A resource as it is now; None if there is none."""
+        ...
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """The data of a Secret; None if there is none."""
+        ...
+
+    async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
+        """Makes a Secret that goes with its owner; one that stands there already is replaced."""
+        ...
+
+    async def write_status(self, resource: Resource, patch: Body) -> Body | None:
+        """Changes the status by a JSON merge patch; the resource afterwards, or None if it is gone."""
+        ...
+
+    async def note(self, resource: Resource, note: Note) -> None:
+        """Tells people, as an Event. Never fails."""
+        ...
+
+
+class Directory(Protocol):
+    """The routes that receivers know."""
+
+    async def publish(self, route: Route) -> None:
+        """Makes the route known, unless it is just so already."""
+        ...
+
+    async def withdraw(self, hook_id: str) -> None:
+        """Makes the route unknown."""
+        ...
+
+    async def mark_complete(self) -> None:
+        """Says that every route that there is has been published: what is not there is not ours."""
+        ...
+
+    async def is_complete(self) -> bool:
+        """Whether that was said; no longer so once its data was lost."""
+        ...
+
+    async def feedback(self, hook_id: str) -> Feedback:
+        """What receivers have noted about the hook."""
+        ...
+
+
+class Connections(Protocol):
+    """The GitLabs of all GitLabConnections."""
+
+    async def open(self, namespace: str, name: str) -> GitLab:
+        """The GitLab of this connection, kept open. Raises what is wrong with the connection, its spec or Secret."""
+        ...
+
+    async def reopen(self, namespace: str, name: str) -> GitLab:
+        """The same, with spec and token read anew."""
+        ...
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Has spec and token read anew by whoever opens it next."""
+        ...
+
+
+Connect = Callable[[ConnectionSpec, str], GitLab]
+"""Opens a GitLab with a token; makes no request."""
+
+Clock = Callable[[], datetime]
+Entropy = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that reconciling needs, and who we are in it."""
+
+    cluster: Cluster
+    connections: Connections
+    directory: Directory
+    installation_key: bytes
+    public_url: str
+    deletion_deadline: float
+    clock: Clock
+    entropy: Entropy

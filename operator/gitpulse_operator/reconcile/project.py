@@ -1,0 +1,286 @@
+"""Looks after a GitPulseProject: observe, plan, act, and say what was found.
+
+This is the one path to a hook: the operator on Kubernetes and the one that is fed from a folder both take it. Any step
+may be the last one before a crash; the next run goes on from what it observes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from gitpulse_operator.domain.conditions import timestamp
+from gitpulse_operator.domain.credentials import (
+    ROOT_BYTES,
+    SIGNS_WHEN_SWITCHED_ON,
+    HookSecret,
+    Verification,
+    choose_verification,
+    derive,
+    generations,
+    new_generation,
+)
+from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, Parent, desired_hook
+from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, make_plan, ours_among
+from gitpulse_operator.domain.spec import ProjectSpec, parse_project
+from gitpulse_operator.domain.versions import parse_version
+from gitpulse_operator.errors import (
+    CredentialsError,
+    NotSupported,
+    OperatorError,
+    SignatureUnavailable,
+    TargetNotFound,
+)
+from gitpulse_operator.names import hook_name, secret_name
+from gitpulse_operator.reconcile import report
+from gitpulse_operator.reconcile.findings import Findings
+from gitpulse_operator.reconcile.ports import GitLab, World
+from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
+from gitpulse_service.contract import WEBHOOK_PATH, Credential, Route, hook_id, installation_id
+
+NO_SIGNATURE = (
+    "this GitLab takes no signing token, which it does from 19.0 on. "
+    'Update it, or set `secret.type` to "Token" if plain tokens will do'
+)
+
+
+async def reconcile_project(resource: Resource, world: World) -> Outcome:
+    """Makes GitLab have exactly the hook that the resource asks for, and receivers know it. Raises nothing of ours."""
+    found = Findings.remembered(resource)
+    try:
+        kept = await _keep_route(resource, found, world)
+        spec = parse_project(resource.spec)
+        _check_supported(spec)
+        if spec.suspend:
+            return report.outcome(resource, found, report.suspended(resource), world.clock())
+        await _install(resource, spec, found, kept, world)
+    except OperatorError as error:
+        return report.outcome(resource, found, report.failed(resource, found, error), world.clock(), error)
+    conditions = report.observed(found) if found.pending else report.installed(found)
+    return report.outcome(resource, found, conditions, world.clock())
+
+
+async def cleanup_project(resource: Resource, world: World) -> list[Note]:
+    """Removes what there is of a deleted resource, in GitLab and in the directory.
+
+    Raises an error that is worth waiting for, until the deadline; then the resource goes without, and a note says so.
+    """
+    found = Findings.remembered(resource)
+    trouble: OperatorError | None = None
+    for step in (_remove_hooks, _withdraw_route):
+        try:
+            await step(resource, found, world)
+        except OperatorError as error:
+            trouble = trouble or error
+    if trouble is None:
+        return []
+    waited = (world.clock() - resource.deleted_at).total_seconds() if resource.deleted_at else 0.0
+    if trouble.retryable and not isinstance(trouble, CredentialsError) and waited < world.deletion_deadline:
+        raise trouble
+    return [Note("Warning", "HookLeftBehind", f"Its hook may still be in GitLab: {trouble}")]
+
+
+# --- the steps of a run -----------------------------------------------------------------------------------------------
+
+
+async def _keep_route(resource: Resource, found: Findings, world: World) -> Route | None:
+    """Tells receivers what is known from earlier runs, whatever GitLab and the spec are like by now."""
+    if found.parent is None or found.pushed is None:
+        return None
+    known = generations(await world.cluster.secret(resource.ref.namespace, secret_name(resource.ref.name)) or {})
+    if not known:
+        return None
+    secrets = [derive(number, root, found.parent.key) for number, root in known.items()]
+    route = _route(resource, found.instance, found.parent, secrets, world, verification=found.pushed.verification)
+    await world.directory.publish(route)
+    return route
+
+
+async def _install(
+    resource: Resource, spec: ProjectSpec, found: Findings, published: Route | None, world: World
+) -> None:
+    gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
+    version = parse_version(await gitlab.version())
+    before = await _known_parent(resource, found, gitlab, world)
+    parent, observed = await _observe(gitlab, spec, before)
+    found.credentials_valid = True
+    if before is None:
+        found.parent, found.instance = parent, gitlab.url
+
+    pushed = found.pushed if before and before.key == parent.key else None
+    verification = choose_verification(
+        spec.secret.type, version=version, before=pushed.verification if pushed else None
+    )
+    if verification == "SigningToken" and version < SIGNS_WHEN_SWITCHED_ON:
+        raise SignatureUnavailable(NO_SIGNATURE)
+    secrets = await _secrets(resource, found, parent, world)
+    desired = _desired(resource, spec, parent, world)
+    plan = make_plan(desired, observed, generation=secrets[0].generation, verification=verification, pushed=pushed)
+    found.hook = plan.keep
+    if spec.adoption_policy == "Observe":
+        found.pending = plan.actions
+        return
+
+    # Receivers know a hook before it exists: its first delivery is welcome. Until GitLab has been seen to sign, they
+    # take the token too.
+    proven = pushed.verification if pushed else "Token"
+    route = _route(resource, gitlab.url, parent, secrets, world, verification=min(proven, verification, key=_strength))
+    if route != published:
+        await world.directory.publish(route)
+    found.hook, verification = await _act(gitlab, parent, plan, secrets[0], verification, spec, found)
+    if verification == "SigningToken" and not route.require_signature:
+        await world.directory.publish(_route(resource, gitlab.url, parent, secrets, world, verification=verification))
+
+    if before and before.key != parent.key:
+        await _remove(gitlab, before, _desired(resource, spec, before, world))
+        await world.directory.withdraw(_route_id(resource, before, world))
+    found.parent, found.pushed = parent, Pushed(found.hook.id, secrets[0].generation, verification)
+    found.feedback = await world.directory.feedback(route.hook_id)
+
+
+async def _known_parent(resource: Resource, found: Findings, gitlab: GitLab, world: World) -> Parent | None:
+    """Where the hook was so far, if that is in this GitLab. What is in another one is out of reach, and said so."""
+    if found.parent is None or found.instance == gitlab.url:
+        return found.parent
+    text = (
+        f"The hook of {found.parent.path} stays behind in {found.instance}: its connection speaks to {gitlab.url} now"
+    )
+    found.notes.append(Note("Warning", "HookLeftBehind", text))
+    await world.directory.withdraw(_route_id(resource, found.parent, world))
+    found.parent = found.pushed = None
+    return None
+
+
+async def _observe(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> tuple[Parent, list[ObservedHook]]:
+    """The target and the hooks there.
+
+    Once known, the target is followed by its numeric id, which survives a rename or transfer. One that is gone may
+    have been made anew under its old name.
+    """
+    if before and before.kind == spec.kind and spec.target.lower() in (before.path.lower(), str(before.id)):
+        with contextlib.suppress(TargetNotFound):
+            return before, await gitlab.hooks(before)
+    parent = await gitlab.resolve(spec.kind, spec.target)
+    return parent, await gitlab.hooks(parent)
+
+
+async def _secrets(resource: Resource, found: Findings, parent: Parent, world: World) -> list[HookSecret]:
+    """The generations of the hook's secret, the current one first; made if there is none.
+
+    In place of a Secret that was lost comes one with a number that GitLab has not been given, so that it is sent.
+    """
+    name = secret_name(resource.ref.name)
+    known = generations(await world.cluster.secret(resource.ref.namespace, name) or {})
+    if not known:
+        number = found.pushed.generation + 1 if found.pushed else 1
+        known = {number: world.entropy(ROOT_BYTES)}
+        await world.cluster.create_secret(resource, name, new_generation(number, known[number]))
+        found.rotated_at = timestamp(world.clock())
+    return [derive(number, root, parent.key) for number, root in known.items()]
+
+
+async def _act(
+    gitlab: GitLab,
+    parent: Parent,
+    plan: Plan,
+    secret: HookSecret,
+    verification: Verification,
+    spec: ProjectSpec,
+    found: Findings,
+) -> tuple[ObservedHook, Verification]:
+    """Does what the plan says. Returns the hook as it now is, and how its deliveries are verified."""
+    hook = plan.keep
+    for action in plan.actions:
+        match action:
+            case Create():
+                hook = await gitlab.create_hook(parent, {**action.attributes, **secret.attributes(verification)})
+                found.notes.append(Note("Normal", "HookCreated", f"Created hook {hook.id} in {parent.path}"))
+            case Update():
+                credentials = secret.attributes(verification) if action.secrets else {}
+                hook = await gitlab.update_hook(parent, action.hook_id, {**action.attributes, **credentials})
+                found.notes.append(Note("Normal", "HookUpdated", f"In {parent.path}: {action}"))
+            case Delete():
+                await gitlab.delete_hook(parent, action.hook_id)
+                found.notes.append(
+                    Note("Normal", "DuplicateRemoved", f"In {parent.path}: {action}, a duplicate of ours")
+                )
+    assert hook is not None  # a plan creates a hook where it keeps none
+    if verification == "Token" or hook.present("signing_token"):
+        return hook, verification
+    never_signed = found.pushed is None or found.pushed.verification == "Token"
+    if spec.secret.type == "Auto" and never_signed:
+        return await gitlab.update_hook(parent, hook.id, secret.attributes("Token")), "Token"
+    raise SignatureUnavailable(NO_SIGNATURE)
+
+
+# --- the steps of a removal -------------------------------------------------------------------------------------------
+
+
+async def _remove_hooks(resource: Resource, found: Findings, world: World) -> None:
+    spec = parse_project(resource.spec)
+    if spec.deletion_policy == "Orphan":
+        return
+    gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
+    if found.parent is None:
+        with contextlib.suppress(TargetNotFound):
+            found.parent = await gitlab.resolve(spec.kind, spec.target)
+    if found.parent:
+        await _remove(gitlab, found.parent, _desired(resource, spec, found.parent, world))
+
+
+async def _remove(gitlab: GitLab, parent: Parent, desired: DesiredHook) -> None:
+    with contextlib.suppress(TargetNotFound):  # no project, no hook
+        for action in ours_among(desired, await gitlab.hooks(parent)):
+            await gitlab.delete_hook(parent, action.hook_id)
+
+
+async def _withdraw_route(resource: Resource, found: Findings, world: World) -> None:
+    if found.parent:
+        await world.directory.withdraw(_route_id(resource, found.parent, world))
+
+
+# --- what follows from the resource alone -----------------------------------------------------------------------------
+
+
+def _check_supported(spec: ProjectSpec) -> None:
+    if spec.group_mode == "ProjectHooks":
+        raise NotSupported(
+            '`groupMode` "ProjectHooks" is not supported yet; use "GroupHook", or a GitPulseProject for each project'
+        )
+    if spec.secret.ref:
+        raise NotSupported("`secret.secretRef` is not supported yet; without it GitPulse makes and keeps a secret")
+
+
+def _strength(verification: Verification) -> int:
+    return ("Token", "SigningToken").index(verification)
+
+
+def _route_id(resource: Resource, parent: Parent, world: World) -> str:
+    return hook_id(world.installation_key, resource.uid, parent.key)
+
+
+def _desired(resource: Resource, spec: ProjectSpec, parent: Parent, world: World) -> DesiredHook:
+    return desired_hook(
+        spec,
+        base=world.public_url,
+        path=f"{WEBHOOK_PATH}/{_route_id(resource, parent, world)}",
+        name=hook_name(installation_id(world.installation_key), resource.ref.namespace, resource.ref.name),
+    )
+
+
+def _route(
+    resource: Resource,
+    instance: str,
+    parent: Parent,
+    secrets: list[HookSecret],
+    world: World,
+    *,
+    verification: Verification,
+) -> Route:
+    """What receivers must know; where GitLab signs they refuse a bare token."""
+    return Route(
+        hook_id=_route_id(resource, parent, world),
+        resource=f"{resource.ref.namespace}/{resource.ref.name}",
+        instance=instance,
+        credentials=tuple(Credential(s.generation, s.token, s.signing_key) for s in secrets),
+        require_signature=verification == "SigningToken",
+    )

@@ -1,0 +1,141 @@
+"""The status of a GitPulseProject, made of what a run has found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from gitpulse_operator.domain.conditions import (
+    CREDENTIALS_VALID,
+    DELIVERING,
+    HOOK_INSTALLED,
+    READY,
+    RECONCILING,
+    STALLED,
+    Condition,
+    failure,
+    find,
+    to_status,
+)
+from gitpulse_operator.domain.delivery import delivering
+from gitpulse_operator.errors import CredentialsError, OperatorError, TargetNotFound
+from gitpulse_operator.reconcile.findings import Findings
+from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
+
+
+def outcome(
+    resource: Resource,
+    found: Findings,
+    conditions: Sequence[Condition],
+    now: datetime,
+    error: OperatorError | None = None,
+) -> Outcome:
+    """The whole status, and what is worth an Event."""
+    status: dict[str, object] = {
+        "observedGeneration": resource.generation,
+        "conditions": to_status(conditions, before=resource.conditions, generation=resource.generation, now=now),
+        "hooks": _counts(found, conditions),
+    }
+    if found.parent:
+        status["target"] = {
+            "kind": found.parent.kind,
+            "id": found.parent.id,
+            "path": found.parent.path,
+            "instance": found.instance,
+        }
+        if found.parent.kind == "Group":
+            status["groupMode"] = "GroupHook"
+    if found.pushed:
+        status["hookID"] = found.pushed.hook_id
+        status["secret"] = {
+            "generation": found.pushed.generation,
+            "type": found.pushed.verification,
+            "phase": "Stable",
+            **({"rotatedAt": found.rotated_at} if found.rotated_at else {}),
+        }
+    if resource.requested:
+        status["lastHandledReconcileAt"] = resource.requested
+    return Outcome(status, [*found.notes, *_transition(resource, conditions)], error)
+
+
+def installed(found: Findings) -> list[Condition]:
+    """All is as desired, unless GitLab has switched the hook off."""
+    assert found.parent is not None
+    assert found.hook is not None
+    assert found.feedback is not None
+    there = f"Hook {found.hook.id} of {found.parent.path} is as desired."
+    parts = [
+        Condition(HOOK_INSTALLED, "True", "Installed", there),
+        Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token."),
+        delivering(found.hook, found.feedback),
+    ]
+    if found.hook.state == "executable":
+        return [Condition(READY, "True", "Installed", there), *parts]
+    passing = found.hook.state == "temporarily_disabled"
+    text = f"GitLab has switched hook {found.hook.id} off after failed deliveries" + (
+        " and tries it again by itself. Can it reach the receiver?"
+        if passing
+        else ". See that it can reach the receiver, then send a test delivery there."
+    )
+    return [*failure(reason="HookDisabled", message=text, passing=passing), *parts]
+
+
+def observed(found: Findings) -> list[Condition]:
+    """`adoptionPolicy: Observe` and something is not as desired."""
+    text = f'`adoptionPolicy` is "Observe". It would: {"; ".join(str(action) for action in found.pending)}.'
+    there = found.hook is not None
+    return [
+        Condition(READY, "False", "WouldChange", text),
+        Condition(HOOK_INSTALLED, "True" if there else "False", "WouldChange", text),
+        Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token."),
+    ]
+
+
+def suspended(resource: Resource) -> list[Condition]:
+    """Nothing is looked at, so nothing new is known."""
+    text = "`suspend` is true: the hook is left as it is; what it delivers is still received."
+    known = [find(resource.conditions, kind) for kind in (HOOK_INSTALLED, CREDENTIALS_VALID, DELIVERING)]
+    return [Condition(READY, "Unknown", "Suspended", text), *(condition for condition in known if condition)]
+
+
+def failed(resource: Resource, found: Findings, error: OperatorError) -> list[Condition]:
+    """Something stands in the way. What is known of the hook from earlier runs stays true until GitLab denies it."""
+    text = str(error)
+    hook = find(resource.conditions, HOOK_INSTALLED)
+    if hook is None or hook.status != "True" or isinstance(error, TargetNotFound):
+        hook = Condition(HOOK_INSTALLED, "False", error.reason, text)
+    credentials = find(resource.conditions, CREDENTIALS_VALID)
+    if isinstance(error, CredentialsError):
+        credentials = Condition(CREDENTIALS_VALID, "False", error.reason, text)
+    elif found.credentials_valid:
+        credentials = Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token.")
+    elif credentials is None:
+        credentials = Condition(CREDENTIALS_VALID, "Unknown", error.reason, "GitLab has not been asked yet.")
+    known = find(resource.conditions, DELIVERING)
+    arrives = known or Condition(DELIVERING, "Unknown", "NoHook", "There is no hook yet that could deliver.")
+    return [*failure(reason=error.reason, message=text, passing=error.retryable), hook, credentials, arrives]
+
+
+def _counts(found: Findings, conditions: Sequence[Condition]) -> dict[str, int]:
+    states = {condition.type: condition.status for condition in conditions}
+    broken = RECONCILING in states or STALLED in states
+    installed = states.get(HOOK_INSTALLED) == "True"
+    disabled = found.hook is not None and found.hook.state != "executable"
+    return {
+        "desired": 1,
+        "installed": int(installed),
+        "delivering": int(states.get(DELIVERING) == "True"),
+        "disabled": int(disabled),
+        "failing": int(broken and not installed),
+    }
+
+
+def _transition(resource: Resource, conditions: Sequence[Condition]) -> list[Note]:
+    """An Event when `Ready` flips, or is false for a new reason."""
+    after = next(condition for condition in conditions if condition.type == READY)
+    before = find(resource.conditions, READY)
+    if before and (before.status, before.reason) == (after.status, after.reason):
+        return []
+    if after.status == "True":
+        return [Note("Normal", "Ready", after.message)] if before else []
+    return [Note("Warning" if after.status == "False" else "Normal", after.reason, after.message)]

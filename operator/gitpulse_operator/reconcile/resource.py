@@ -1,0 +1,91 @@
+"""A custom resource as the watch or a file shows it, and what a reconciliation makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.names import FINALIZER, RECONCILE_REQUESTED
+
+Body = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The name of a resource."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The parts of a custom resource that reconciling needs."""
+
+    ref: Ref
+    uid: str
+    generation: int
+    spec: Body
+    status: Body
+    annotations: Mapping[str, str]
+    deleted_at: datetime | None
+    held: bool
+    """Whether our finalizer is on it. Before that it could go at any moment and leave a hook behind."""
+
+    @classmethod
+    def from_body(cls, body: Body) -> Resource:
+        """Reads a resource as the Kubernetes API shows it."""
+        meta = mapping(body.get("metadata"))
+        deleted_at, finalizers = meta.get("deletionTimestamp"), meta.get("finalizers")
+        generation = meta.get("generation")
+        return cls(
+            ref=Ref(str(body.get("kind")), str(meta.get("namespace") or "default"), str(meta.get("name"))),
+            uid=str(meta.get("uid")),
+            generation=generation if isinstance(generation, int) else 1,
+            spec=mapping(body.get("spec")),
+            status=mapping(body.get("status")),
+            annotations={key: str(value) for key, value in mapping(meta.get("annotations")).items()},
+            deleted_at=datetime.fromisoformat(deleted_at) if isinstance(deleted_at, str) else None,
+            held=isinstance(finalizers, list) and FINALIZER in finalizers,
+        )
+
+    @property
+    def conditions(self) -> list[Body]:
+        """The conditions of its status."""
+        entries = self.status.get("conditions")
+        return [mapping(entry) for entry in entries] if isinstance(entries, list) else []
+
+    @property
+    def requested(self) -> str | None:
+        """The value by which a run was last asked for."""
+        return self.annotations.get(RECONCILE_REQUESTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth an Event: a transition, never routine."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconciliation found and did. `error` is what kept it from being done."""
+
+    status: dict[str, object]
+    notes: Sequence[Note] = field(default=())
+    error: OperatorError | None = None
+
+
+def mapping(value: object) -> Body:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}

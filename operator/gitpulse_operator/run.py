@@ -1,0 +1,25 @@
+"""`gitpulse operator`: what `kopf run -m gitpulse_operator.main --standalone` does, set up by our settings alone."""
+
+from __future__ import annotations
+
+import kopf
+
+from gitpulse_operator.handlers import register
+from gitpulse_operator.settings import OperatorSettings
+
+
+def run(*, metrics_port: int | None = None) -> None:
+    """Runs the operator until SIGINT or SIGTERM. Raises SettingsError, and OperatorError where it cannot run."""
+    settings = OperatorSettings.load()
+    if metrics_port is not None:
+        settings = settings.model_copy(update={"metrics_port": metrics_port})
+    registry = kopf.OperatorRegistry()
+    register(registry, settings)
+    kopf.configure()
+    kopf.run(
+        registry=registry,
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None,
+    )
