@@ -34,7 +34,7 @@ def free_port(preferred: int) -> int:
 
 @contextlib.asynccontextmanager
 async def child(
-    name: str, argv: Sequence[str], *, log: Path, port: int, env: Mapping[str, str] | None = None
+    name: str, argv: Sequence[str], *, log: Path, port: int, env: Mapping[str, str] = os.environ
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs a program until the block ends, entered once it listens on `port`. Raises CommandError if it does not."""
     with log.open("ab") as output:
@@ -43,7 +43,7 @@ async def child(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **(env or {})},
+            env=env,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order
         )
     try:

@@ -19,6 +19,7 @@ from gitpulse_cli.errors import CommandError
 from gitpulse_operator.errors import OperatorError
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import ServiceError
+from gitpulse_sim.errors import SimulatorError
 
 app = typer.Typer(
     help="Team metrics from GitLab within a second, and the webhooks that make it possible.",
@@ -50,8 +51,8 @@ def demo(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
     examples: Annotated[
-        Path, typer.Option(help="Folder of resources to provision.", exists=True, file_okay=False)
-    ] = Path("examples"),
+        Path | None, typer.Option(help="Folder of resources to provision.", exists=True, file_okay=False)
+    ] = None,
     days: Annotated[int, typer.Option(help="Days of activity to replay.", min=1, max=90)] = 14,
 ) -> None:
     """Run all of GitPulse on this machine, against a simulated GitLab, and check its numbers."""
@@ -106,7 +107,7 @@ def run() -> None:
         app()
     except SettingsError as error:
         _fail(f"wrong settings\n{error}", 2)
-    except (CommandError, OperatorError, ServiceError) as error:
+    except (CommandError, OperatorError, ServiceError, SimulatorError) as error:
         _fail(str(error), 1)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; try: pip install 'gitpulse[demo]'", 1)

@@ -1,0 +1,182 @@
+"""`gitpulse demo`: all of GitPulse on one machine against a simulated GitLab, and its numbers held against the truth.
+
+Redis, receiver and worker run as programs of their own, as they do elsewhere; the operator's reconcile core is fed
+from YAML files in place of a cluster; the simulator runs here, so that its truth can be asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gitpulse_cli import children, figures
+from gitpulse_cli.errors import CommandError
+from gitpulse_cli.report import Check, Report
+from gitpulse_operator.local import reconcile_folder
+from gitpulse_operator.settings import OperatorSettings
+from gitpulse_sim.activity import Progress as Replayed, replay
+from gitpulse_sim.forge import Forge
+from gitpulse_sim.seed import demo_world
+from gitpulse_sim.server import PORT as SIMULATOR_PORT, serving
+from gitpulse_sim.truth import truth
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+COUNTING = 60.0
+"""Seconds that the worker may lag behind the last delivery before the demo calls it a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where the parts listen."""
+
+    redis: str
+    receiver: str
+    worker_metrics: str
+    receiver_metrics: str
+    installation_key: bytes
+
+
+async def run(*, examples: Path | None, days: int, once: bool, as_json: bool) -> bool:
+    """Runs the demo until Ctrl-C, or until the checks are done. Returns whether every number agrees."""
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with tempfile.TemporaryDirectory(prefix="gitpulse-demo-") as name:
+        folder = Path(name)
+        port = children.free_port(SIMULATOR_PORT)
+        async with serving(demo_world(), port=port) as forge, _services(folder) as services:
+            console.print(f"[bold]GitPulse demo[/]: a GitLab with two projects and six people at {forge.world.url}")
+            await _provision(_manifests(examples, folder, forge.world.url), folder, services)
+            report = await _replay_and_check(forge, days, services)
+            report.show(console)
+            if as_json:
+                sys.stdout.write(report.as_json() + "\n")
+                sys.stdout.flush()
+            if not once:
+                _show_addresses(forge, services)
+                with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it ends
+                    await asyncio.Event().wait()
+            return report.ok
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _services(folder: Path) -> AsyncIterator[Services]:
+    ports = {name: children.free_port(port) for name, port in _PORTS.items()}
+    key = secrets.token_bytes(32)
+    async with children.redis(folder, ports["redis"]) as redis_url:
+        env = {
+            "GITPULSE_REDIS_URL": redis_url,
+            "GITPULSE_DATABASE_URL": f"sqlite:///{folder / 'gitpulse.db'}",
+            "GITPULSE_INSTALLATION_KEY": base64.b64encode(key).decode(),
+        }
+        async with _program("receiver", folder, env, ports), _program("worker", folder, env, ports):
+            yield Services(
+                redis=redis_url,
+                receiver=f"http://127.0.0.1:{ports['receiver']}",
+                receiver_metrics=f"http://127.0.0.1:{ports['receiver_metrics']}/metrics",
+                worker_metrics=f"http://127.0.0.1:{ports['worker_metrics']}/metrics",
+                installation_key=key,
+            )
+
+
+_PORTS = {"redis": 6399, "receiver": 8080, "receiver_metrics": 9101, "worker_metrics": 9102}
+"""Taken where they are free, so that addresses stay the same from run to run."""
+
+
+@contextlib.asynccontextmanager
+async def _program(name: str, folder: Path, env: Mapping[str, str], ports: Mapping[str, int]) -> AsyncIterator[None]:
+    """`gitpulse receiver` or `gitpulse worker`, with settings of the demo's and none of the caller's."""
+    argv = children.gitpulse(name, "--metrics-port", str(ports[f"{name}_metrics"]))
+    if name in ports:
+        argv += ["--port", str(ports[name])]
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GITPULSE_", "GITLAB_"))}
+    port = ports.get(name, ports[f"{name}_metrics"])
+    async with children.child(name, argv, log=folder / f"{name}.log", port=port, env={**inherited, **env}):
+        yield
+
+
+# --- the steps --------------------------------------------------------------------------------------------------------
+
+
+def _manifests(examples: Path | None, folder: Path, simulator: str) -> Path:
+    """A copy of the examples whose connection leads to our simulator, wherever it listens."""
+    source = examples or next((p for p in _EXAMPLES if p.is_dir()), None)
+    if source is None:
+        raise CommandError("no folder of examples; name one with --examples")
+    (copy := folder / "examples").mkdir()
+    for file in sorted(source.glob("*.yaml")):
+        text = file.read_text().replace(f"http://127.0.0.1:{SIMULATOR_PORT}", simulator)
+        (copy / file.name).write_text(text)
+    return copy
+
+
+_EXAMPLES = (Path("examples"), Path(__file__).parent / "examples", Path(__file__).parents[2] / "examples")
+"""Where the examples are: here, in an installed wheel, in a clone."""
+
+
+async def _provision(manifests: Path, folder: Path, services: Services) -> None:
+    """What `kubectl apply` and the operator would do. Raises CommandError for a resource that is not ready."""
+    settings = OperatorSettings(
+        redis_url=services.redis, public_url=services.receiver, installation_key=services.installation_key
+    )
+    for found in await reconcile_folder(settings, [manifests], state=folder / "state.json"):
+        mark = "[green]✓[/]" if found.ready.status == "True" else "[red]✗[/]"
+        console.print(f"  {mark} {found.ref}: {found.ready.message}")
+        if found.ready.status != "True":
+            raise CommandError(f"{found.ref} is not ready: {found.ready.message}")
+
+
+async def _replay_and_check(forge: Forge, days: int, services: Services) -> Report:
+    projects = list(forge.world.projects.values())
+    started = time.monotonic()
+    with _progress() as progress:
+        bar = progress.add_task(f"{days} days of work", total=None, events="")
+        hours = days * 24
+
+        def advance(at: Replayed) -> None:
+            progress.update(bar, total=hours, completed=int(at.fraction * hours), events=f"{at.events} events")
+
+        sent = await replay(forge, projects, days=days, progress=advance)
+    async with aiohttp.ClientSession() as session:
+        accepted = await figures.accepted(session, services.receiver_metrics)
+        counted = await figures.await_counted(session, services.worker_metrics, accepted, seconds=COUNTING)
+        checks = [Check("deliveries: accepted", sent, accepted), Check("deliveries: counted once", sent, counted)]
+        for project in projects:
+            expected = figures.expected(await truth(project))
+            actual = await figures.actual(session, services.receiver, project.full_path)
+            checks += [
+                Check(f"{project.full_path}: {name}", value, actual.get(name)) for name, value in expected.items()
+            ]
+    return Report(accepted, time.monotonic() - started, checks)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("hours"))
+    return Progress(*columns, TextColumn("{task.fields[events]}"), TimeElapsedColumn(), console=console)
+
+
+def _show_addresses(forge: Forge, services: Services) -> None:
+    projects = forge.world.projects.values()
+    console.print("\nLook at it; Ctrl-C ends it:")
+    console.print(f"  the simulated GitLab   {forge.world.url}/")
+    console.print(f"  projects               {services.receiver}/api/v1/projects")
+    for project in projects:
+        console.print(f"  {project.full_path:<22} {services.receiver}/api/v1/projects/{project.id}/summary")
+    console.print(f"  metrics                {services.receiver_metrics}  {services.worker_metrics}")
