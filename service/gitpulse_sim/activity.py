@@ -81,7 +81,7 @@ class _History:
             user.id: timezone(timedelta(minutes=OFFSETS[number % len(OFFSETS)]))
             for number, user in enumerate(self._team)
         }
-        self._numbers, self._order = count(1), count()
+        self._order = count()
         self._stories: list[tuple[datetime, int, Story]] = []
 
     async def run(self, start: datetime, end: datetime, report: Callable[[Project, datetime], None]) -> None:
@@ -116,7 +116,7 @@ class _History:
         """A branch, its merge request, the review, and how it ends."""
         random, forge, project = self._random, self._forge, self._project
         title = words.title(random)
-        branch = f"{words.slug(title)}-{next(self._numbers)}"
+        branch = f"{words.slug(title)}-{self._number()}"
         commit = await self._push(author, branch, at, commits=random.choice(PUSH_SIZES))
         yield (at := self._later(author, at, minutes=20))
         reviewer = random.choice([user for user in self._team if user != author])
@@ -146,7 +146,7 @@ class _History:
         self._add(at, self._pipeline(author, self._project.default_branch, commit, at, None))
         if self._random.random() < 0.5:
             yield (at := self._later(author, at, minutes=30))
-            await self._forge.tag(self._project, author, f"v1.{next(self._numbers)}.0", at=at, message="A release")
+            await self._forge.tag(self._project, author, f"v1.{self._number()}.0", at=at, message="A release")
 
     async def _issue(self, author: User, at: datetime) -> Story:
         """An issue, some talk, and mostly an end."""
@@ -209,6 +209,10 @@ class _History:
     def _office_hour(self, user: User, day: date) -> datetime:
         morning = datetime.combine(day, time(9), self._zones[user.id])
         return (morning + timedelta(minutes=self._random.triangular(0, 540, 150))).astimezone(UTC)
+
+    def _number(self) -> int:
+        """One that no branch or tag of this project has yet."""
+        return self._forge.world.next_id(f"story of {self._project.full_path}")
 
     def _label(self, *titles: str) -> Label:
         return self._forge.world.label(self._project, self._random.choice(titles))

@@ -99,6 +99,8 @@ class World:
         self.projects: dict[int, Project] = {}
         self.tokens: dict[str, AccessToken] = {}
         self.faults: list[Fault] = []
+        self.manual_calls: dict[tuple[str, str, int, int], list[float]] = {}
+        """When tests and resends were asked for: (what, parent kind, parent, user) -> Unix times."""
         self._last_ids: Counter[str] = Counter()
         self._folder = Path(tempfile.mkdtemp(prefix="gitpulse-sim-"))
         self.forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)

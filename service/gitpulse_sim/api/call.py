@@ -69,6 +69,13 @@ class Call:
         value = self.params.get(name)
         return default if value is None else str(value)
 
+    def whole(self, name: str, default: int = 0) -> int:
+        """A parameter that must be a number."""
+        text = self.text(name, str(default))
+        if not text.isdigit():
+            raise Refused(400, {"error": f"{name} is invalid"})
+        return int(text)
+
     def project(self, role: Role = Role.GUEST) -> Project:
         """The project of the path. Invisible is 404, a role too weak is 403."""
         found = self.world.find_project(self.path("id"))

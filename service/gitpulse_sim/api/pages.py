@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse
 
-from gitpulse_sim.api.call import Call, Refused
+from gitpulse_sim.api.call import Call
 
 TOTALS_UP_TO = 10_000
 """Above that many rows GitLab gives no totals."""
@@ -15,7 +15,7 @@ TOTALS_UP_TO = 10_000
 
 def paged(call: Call, rows: Sequence[object], *, largest: int = 100) -> JSONResponse:
     """One page of the rows, with the headers that lead to the others."""
-    page, size = _positive(call, "page", 1), min(_positive(call, "per_page", 20), largest)
+    page, size = call.whole("page") or 1, min(call.whole("per_page") or 20, largest)
     pages = max(1, -(-len(rows) // size))
     following = page + 1 if page < pages else None
     headers = {
@@ -28,13 +28,6 @@ def paged(call: Call, rows: Sequence[object], *, largest: int = 100) -> JSONResp
     if len(rows) <= TOTALS_UP_TO:
         headers |= {"x-total": str(len(rows)), "x-total-pages": str(pages)}
     return JSONResponse(list(rows[(page - 1) * size : page * size]), headers=headers)
-
-
-def _positive(call: Call, name: str, default: int) -> int:
-    text = call.text(name, str(default))
-    if not text.isdigit():
-        raise Refused(400, {"error": f"{name} is invalid"})
-    return int(text) or default
 
 
 def _links(call: Call, page: int, size: int, pages: int, following: int | None) -> str:
