@@ -1,84 +1,16 @@
-"""An operator without Kubernetes: resources in files, a simulated GitLab, a real Redis."""
+"""What the operator's tests share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis as redis_client
-import yaml
 
-from gitpulse_operator.local import Reconciled, reconcile_folder
-from gitpulse_operator.settings import OperatorSettings
-from gitpulse_service.contract import DIRECTORY, Route, unseal
-from gitpulse_sim.hook import Hook
+from harness.house import House
 from harness.simulator import Simulator
-
-PUBLIC_URL = "https://gitpulse.example.com"
-
-
-def resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": "gitpulse.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-class House:
-    """One folder of resources, looked after run by run; `state` is all that a run leaves to the next."""
-
-    def __init__(self, folder: Path, simulator: Simulator, redis_url: str, key: bytes) -> None:
-        self.simulator, self.redis_url, self.key = simulator, redis_url, key
-        self.manifests = folder / "manifests"
-        self.manifests.mkdir(parents=True)
-        self.state = folder / "state.json"
-        self.public_url = PUBLIC_URL
-        self.connection: dict[str, Any] = {"url": simulator.url, "tokenSecretRef": {"name": "gitlab-token"}}
-        self.token = simulator.token
-        self.projects: dict[str, dict[str, Any]] = {"website": self.project()}
-
-    @staticmethod
-    def project(**spec: Any) -> dict[str, Any]:
-        target = {} if "group" in spec else {"project": "acme/website"}
-        return {"connectionRef": {"name": "gitlab"}, **target, **spec}
-
-    def change(self, name: str = "website", **spec: Any) -> None:
-        self.projects[name] = {**self.projects[name], **spec}
-
-    async def run(self) -> dict[str, Reconciled]:
-        """One run over everything. The result is by name."""
-        documents: Sequence[dict[str, Any]] = [
-            resource("GitLabConnection", "gitlab", self.connection),
-            {"kind": "Secret", "metadata": {"name": "gitlab-token"}, "stringData": {"token": self.token}},
-            *(resource("GitPulseProject", name, spec) for name, spec in self.projects.items()),
-        ]
-        (self.manifests / "all.yaml").write_text(yaml.safe_dump_all(documents))
-        settings = OperatorSettings(
-            redis_url=self.redis_url, installation_key=self.key, public_url=self.public_url, gitlab_timeout=5
-        )
-        return {done.ref.name: done for done in await reconcile_folder(settings, [self.manifests], state=self.state)}
-
-    def hooks(self, project: str = "acme/website") -> list[Hook]:
-        """All hooks there, as the simulator holds them, secrets and all."""
-        return list(self.simulator.world.project(project).hooks.values())
-
-    def routes(self) -> dict[str, Route]:
-        """What receivers would know."""
-        with redis_client.Redis.from_url(self.redis_url) as client:
-            sealed = client.hgetall(DIRECTORY)
-        assert isinstance(sealed, dict)
-        return {hook.decode(): unseal(self.key, hook.decode(), record) for hook, record in sealed.items()}
-
-    def route_of(self, hook: Hook) -> Route:
-        return self.routes()[hook.url.rpartition("/")[2]]
 
 
 @pytest.fixture
 def house(tmp_path: Path, simulator: Simulator, redis_url: str, installation_key: bytes) -> House:
+    """A folder of resources with one project, `website`, not looked after yet."""
     return House(tmp_path, simulator, redis_url, installation_key)
-
-
-def conditions(done: Reconciled) -> dict[str, tuple[str, str]]:
-    """Type -> status and reason."""
-    entries = done.status["conditions"]
-    assert isinstance(entries, list)
-    return {entry["type"]: (entry["status"], entry["reason"]) for entry in entries}

@@ -1,0 +1,185 @@
+"""The operator reads specs as the API server does: the same defaults, the same refusals."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, strategies as st
+
+from gitpulse_operator.domain.events import GROUP_ONLY, TOGGLES, toggles
+from gitpulse_operator.domain.spec import (
+    DURATION,
+    GROUP_TARGET,
+    KEY,
+    NAME,
+    PROJECT_TARGET,
+    SecretRef,
+    parse_connection,
+    parse_project,
+)
+from gitpulse_operator.errors import SpecInvalid
+from harness.controlplane import CRDS
+
+PROJECT = {"project": "acme/website", "connectionRef": {"name": "gitlab"}}
+CONNECTION = {"url": "https://gitlab.example.com", "tokenSecretRef": {"name": "gitlab-token"}}
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The CRD's schema of a kind's spec."""
+    crd = yaml.safe_load((Path(CRDS) / f"{kind}.yaml").read_text())
+    spec: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return spec
+
+
+def defaults(properties: dict[str, Any]) -> dict[str, Any]:
+    """What the API server fills into an empty object of these properties."""
+    return {
+        name: defaults(part["properties"]) if part["default"] == {} else part["default"]
+        for name, part in properties.items()
+        if "default" in part
+    }
+
+
+def messages(part: Any) -> set[str]:
+    """All messages of CEL rules below a schema."""
+    if isinstance(part, dict):
+        own = {rule["message"] for rule in part.get("x-kubernetes-validations", ())}
+        return own.union(*(messages(value) for value in part.values()))
+    return set().union(*(messages(value) for value in part)) if isinstance(part, list) else set()
+
+
+def test_defaults_are_those_of_the_crds():
+    filled = defaults(schema("gitpulseprojects")["properties"])
+    assert parse_project(PROJECT) == parse_project({**PROJECT, **filled})
+    assert set(filled) == {
+        *("events", "sslVerification", "groupMode", "secret", "deletionPolicy", "adoptionPolicy", "suspend")
+    }
+    filled = defaults(schema("gitlabconnections")["properties"])
+    assert parse_connection(CONNECTION) == parse_connection({**CONNECTION, **filled})
+    assert parse_connection(CONNECTION).token.key == "token"
+
+
+def test_patterns_and_enums_are_those_of_the_crds():
+    properties = schema("gitpulseprojects")["properties"]
+    assert properties["events"]["items"]["enum"] == list(TOGGLES)
+    secret = properties["secret"]["properties"]
+    assert secret["overlap"]["pattern"] == f"^{DURATION.pattern}$"
+    assert secret["secretRef"]["properties"]["name"]["pattern"] == f"^{NAME.pattern}$"
+    assert secret["secretRef"]["properties"]["key"]["pattern"] == f"^{KEY.pattern}$"
+    (project,) = properties["project"]["x-kubernetes-validations"]
+    (group,) = properties["group"]["x-kubernetes-validations"]
+    assert PROJECT_TARGET.pattern in project["rule"].replace("(", "", 1)
+    assert GROUP_TARGET.pattern in group["rule"]
+
+
+PROJECTS_REFUSED = [
+    ({"connectionRef": {"name": "gitlab"}}, "must have exactly one of `project` and `group`"),
+    ({**PROJECT, "group": "acme"}, "must have exactly one of `project` and `group`"),
+    ({**PROJECT, "groupMode": "GroupHook"}, '`groupMode` must be "Auto" unless `group` is set'),
+    ({**PROJECT, "events": ["Member"]}, "only a group sends them"),
+    (
+        {"group": "acme", "connectionRef": {"name": "g"}, "groupMode": "ProjectHooks", "events": ["Subgroup"]},
+        "only a group hook sends them",
+    ),
+    ({**PROJECT, "secret": {"rotationInterval": "59m"}}, '`rotationInterval` must be "0s"'),
+    ({**PROJECT, "secret": {"overlap": "59s"}}, '`overlap` must be at least "1m"'),
+    ({**PROJECT, "secret": {"rotationInterval": "1h"}}, "`overlap` must be shorter than `rotationInterval`"),
+    ({"project": "acme/website"}, "`connectionRef` must be set"),
+    ({**PROJECT, "connectionRef": {}}, "`connectionRef.name` must be set"),
+    ({**PROJECT, "connectionRef": "gitlab"}, "`connectionRef` must be an object"),
+    ({**PROJECT, "project": 42}, "`project` must be text, in quotes"),
+    ({**PROJECT, "project": "website"}, "`project` must not be"),
+    ({**PROJECT, "project": "acme/../x y"}, "`project` must not be"),
+    ({**PROJECT, "events": []}, "`events` must be a list with at least one"),
+    ({**PROJECT, "events": ["Push", "push"]}, '`events` must not hold "push"'),
+    ({**PROJECT, "suspend": "yes"}, "`suspend` must be true or false"),
+    ({**PROJECT, "deletionPolicy": "Keep"}, "`deletionPolicy` must be one of Delete, Orphan"),
+    ({**PROJECT, "secret": {"overlap": "1d"}}, "`secret.overlap` must not be"),
+]
+
+
+@pytest.mark.parametrize(("spec", "message"), PROJECTS_REFUSED)
+def test_a_wrong_project_is_refused_in_the_crds_words(spec, message):
+    with pytest.raises(SpecInvalid, match=re.escape(message)):
+        parse_project(spec)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"url": "gitlab.example.com"}, 'must be a URL that starts with "http://" or "https://"'),
+        ({"url": "https://"}, "names a host"),
+        ({"url": "https://[::1"}, "names a host"),
+        ({"url": "https://x.example?a=b"}, "without a query"),
+        ({"url": "https://me:pw@x.example"}, "must not hold a user name"),
+        ({"url": "https://x.example/api/v4/"}, 'without "/api/v4"'),
+        ({"caBundle": "abc"}, "BEGIN CERTIFICATE"),
+        ({"requestsPerSecond": 0}, "`requestsPerSecond` must be a whole number from 1 to 1000"),
+        ({"requestsPerSecond": True}, "`requestsPerSecond` must be a whole number"),
+        ({"tokenSecretRef": {"name": "Bad_Name"}}, "`tokenSecretRef.name` must not be"),
+    ],
+)
+def test_a_wrong_connection_is_refused(change, message):
+    with pytest.raises(SpecInvalid, match=re.escape(message)):
+        parse_connection({**CONNECTION, **change})
+
+
+def test_every_cross_field_rule_of_the_crds_is_repeated():
+    """Those of metadata excepted, which the name's own length makes true in a folder too."""
+    said = {message for _, message in PROJECTS_REFUSED}
+    rules = {rule["message"] for rule in schema("gitpulseprojects")["x-kubernetes-validations"]}
+    rules |= {
+        rule["message"] for rule in schema("gitpulseprojects")["properties"]["secret"]["x-kubernetes-validations"]
+    }
+    for rule in rules:
+        assert any(words in rule for words in said), rule
+
+
+def test_a_full_spec_is_read():
+    spec = parse_project(
+        {
+            "group": "acme/platform",
+            "connectionRef": {"name": "gitlab"},
+            "events": ["Push", "Member"],
+            "sslVerification": False,
+            "groupMode": "GroupHook",
+            "secret": {"type": "Token", "secretRef": {"name": "mine"}, "rotationInterval": "1h30m", "overlap": "90s"},
+            "deletionPolicy": "Orphan",
+            "adoptionPolicy": "Observe",
+            "teamRef": {"name": "acme"},
+            "suspend": True,
+        }
+    )
+    assert (spec.kind, spec.target, spec.team) == ("Group", "acme/platform", "acme")
+    assert spec.secret.ref == SecretRef("mine", "token")
+    assert spec.secret.rotation_interval == timedelta(hours=1, minutes=30)
+    assert spec.secret.overlap == timedelta(seconds=90)
+    assert parse_connection({**CONNECTION, "url": "http://x.example/git/"}).url == "http://x.example/git"
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*schema("gitpulseprojects")["properties"], "x"]), json_like))
+def test_whatever_is_in_a_file_is_read_or_refused_by_name(spec):
+    try:
+        parse_project({**PROJECT, **spec})
+    except SpecInvalid as error:
+        assert "`" in str(error)
+
+
+def test_toggles_say_yes_or_no_to_every_event():
+    project, group = toggles({"Push"}, "Project"), toggles({"Push", "Member"}, "Group")
+    assert [name for name, on in project.items() if on] == ["push_events"]
+    assert {name for name, on in group.items() if on} == {"push_events", "member_events"}
+    assert {TOGGLES[event] for event in GROUP_ONLY}.isdisjoint(project)
+    assert set(project) >= {attribute for event, attribute in TOGGLES.items() if event not in GROUP_ONLY}
