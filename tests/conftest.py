@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import redis as redis_client
 
 from harness.redis import RedisServer, redis_server
-from harness.simulator import Simulator, running_simulator
+from harness.simulator import Simulator, simulator_in, simulator_thread
 
 pytest_plugins = ["harness.controlplane"]
 
@@ -49,8 +50,15 @@ def service_environment(
     return environment
 
 
+@pytest.fixture(scope="session")
+def simulators() -> Iterator[asyncio.AbstractEventLoop]:
+    """The thread in which the session's simulators run."""
+    with simulator_thread() as loop:
+        yield loop
+
+
 @pytest.fixture
-def simulator() -> Iterator[Simulator]:
+def simulator(simulators: asyncio.AbstractEventLoop) -> Iterator[Simulator]:
     """A GitLab of this test's own: group `acme` with `acme/website` and `acme/api`, token `demo-token`."""
-    with running_simulator() as running:
+    with simulator_in(simulators) as running:
         yield running

@@ -80,7 +80,7 @@ async def _idle(request: Request) -> Response:
 
 _READS = {
     "": f"GET {PREFIX}/\n    This page.",
-    "activity": f"GET {PREFIX}/activity\n    How far the replay is: state (idle, running, done, or why it failed), events, fraction.",
+    "activity": f"GET {PREFIX}/activity\n    How far the replay is: state (or why it failed), events, fraction.",
     "truth": f"GET {PREFIX}/truth\n    What is true of each project, from git and the simulator's own records.",
     "hooks": f"GET {PREFIX}/hooks\n    All hooks, with what GitLab does not show: failures in a row, dropped events.",
     "idle": f"GET {PREFIX}/idle\n    Answers when no delivery is under way.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -75,39 +76,40 @@ class Simulator:
 @contextlib.contextmanager
 def running_simulator(make_world: Callable[[], World] = demo_world) -> Iterator[Simulator]:
     """Serves a world (the demo's: alice owns `acme`, and has the token `demo-token`) until the block ends."""
-    with _thread() as loop:
-        world = make_world()
-        ready: asyncio.Future[Forge] = loop.create_future()
-        serving = asyncio.run_coroutine_threadsafe(serve(world, port=0, ready=ready.set_result), loop)
-        try:
-            forge = asyncio.run_coroutine_threadsafe(_either(ready, serving), loop).result(20)
-            yield Simulator(world.url, world, forge, loop)
-        finally:
-            serving.cancel()
-            asyncio.run_coroutine_threadsafe(_rest(), loop).result(20)
-            world.forget()
-
-
-async def _either(ready: asyncio.Future[Forge], serving: Any) -> Forge:
-    other = asyncio.wrap_future(serving)
-    await asyncio.wait([ready, other], return_when=asyncio.FIRST_COMPLETED)
-    return ready.result() if ready.done() else other.result()
-
-
-async def _rest() -> None:
-    """Lets the cancelled server stop cleanly."""
-    others: set[Awaitable[object]] = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    await asyncio.gather(*others, return_exceptions=True)
+    with simulator_thread() as loop, simulator_in(loop, make_world) as simulator:
+        yield simulator
 
 
 @contextlib.contextmanager
-def _thread() -> Iterator[asyncio.AbstractEventLoop]:
+def simulator_in(loop: asyncio.AbstractEventLoop, make_world: Callable[[], World] = demo_world) -> Iterator[Simulator]:
+    """The same, in a thread that others share. The server's last breath (0.2 s) is drawn after the block."""
+    world = make_world()
+    started: Future[Forge] = Future()
+    serving = asyncio.run_coroutine_threadsafe(serve(world, port=0, ready=started.set_result), loop)
+    serving.add_done_callback(lambda ended: started.done() or started.set_exception(ended.exception()))
+    try:
+        forge = started.result(20)
+        yield Simulator(world.url, world, forge, loop)
+    finally:
+        serving.cancel()
+
+
+@contextlib.contextmanager
+def simulator_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own; when the block ends, all servers in it have stopped."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="simulator", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name="simulators", daemon=True)
     thread.start()
     try:
         yield loop
     finally:
+        asyncio.run_coroutine_threadsafe(_rest(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _rest() -> None:
+    """Lets cancelled servers stop cleanly."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
