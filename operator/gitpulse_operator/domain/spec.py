@@ -150,8 +150,7 @@ def _events(reader: _Reader) -> frozenset[str]:
     events = reader.get("events", ["Push", "MergeRequest", "Note", "Issue", "Pipeline"])
     if not isinstance(events, list) or not events:
         raise SpecInvalid("`events` must be a list with at least one kind of event")
-    unknown = [str(event) for event in events if event not in TOGGLES]
-    if unknown:
+    if unknown := [str(event) for event in events if not isinstance(event, str) or event not in TOGGLES]:
         raise SpecInvalid(f'`events` must not hold "{unknown[0]}": known are {", ".join(TOGGLES)}')
     return frozenset(events)
 

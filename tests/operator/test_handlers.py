@@ -1,0 +1,244 @@
+"""The operator's handlers on a real Kubernetes API, in this process, under the rights that it ships with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kopf
+import pytest
+import redis as redis_client
+
+from gitpulse_operator.handlers import register
+from gitpulse_operator.settings import OperatorSettings
+from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
+from gitpulse_sim.faults import Fault
+from harness.controlplane import ROOT, ControlPlane
+from harness.house import PUBLIC_URL, resource
+from harness.processes import wait_until
+from harness.simulator import Simulator
+
+pytestmark = pytest.mark.cluster
+
+SYSTEM = "gitpulse-system"
+
+
+async def eventually(condition: Callable[[], Any], *, what: str, within: float = 20) -> Any:
+    """Polls in a thread, so that the operator in this loop goes on."""
+    return await asyncio.to_thread(wait_until, condition, timeout=within, what=what)
+
+
+@pytest.fixture(scope="module")
+def account(control_plane: ControlPlane) -> Path:
+    """The kubeconfig of the operator's own ServiceAccount."""
+    if control_plane.try_kubectl("get", "namespace", SYSTEM).returncode:
+        control_plane.kubectl("create", "namespace", SYSTEM)
+    return control_plane.kubeconfig_for("gitpulse-operator", SYSTEM, ROOT / "operator" / "rbac.yaml")
+
+
+class Cluster:
+    """A namespace of this test, and an operator for it alone."""
+
+    def __init__(self, plane: ControlPlane, simulator: Simulator, settings: OperatorSettings) -> None:
+        self.plane, self.simulator, self.settings = plane, simulator, settings
+        self.namespace = settings.watch_namespaces
+
+    @contextlib.asynccontextmanager
+    async def operator(self) -> AsyncIterator[None]:
+        """kopf with our handlers, until the block ends."""
+        registry, ready, stop = kopf.OperatorRegistry(), asyncio.Event(), asyncio.Event()
+        register(registry, self.settings)
+        running = asyncio.create_task(
+            kopf.operator(
+                registry=registry,
+                settings=kopf.OperatorSettings(),
+                namespaces=[self.namespace],
+                standalone=True,
+                ready_flag=ready,
+                stop_flag=stop,
+            )
+        )
+        try:
+            await asyncio.wait([running, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+            yield
+        finally:
+            stop.set()
+            await running
+
+    def apply(self, *resources: dict[str, Any]) -> None:
+        self.plane.apply(*resources, namespace=self.namespace)
+
+    def apply_connection(self, token: str = "demo-token") -> None:
+        labels = {"app.kubernetes.io/part-of": "gitpulse"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "gitlab-token", "labels": labels}}
+        self.apply(
+            {**secret, "stringData": {"token": token}},
+            resource(
+                "GitLabConnection", "gitlab", {"url": self.simulator.url, "tokenSecretRef": {"name": "gitlab-token"}}
+            ),
+        )
+
+    def apply_project(self, name: str = "website", **spec: Any) -> None:
+        wanted = {"connectionRef": {"name": "gitlab"}, "project": "acme/website", **spec}
+        self.apply(resource("GitPulseProject", name, wanted))
+
+    def get(self, kind: str, name: str, *more: str) -> dict[str, Any] | None:
+        """The object, or None if there is none."""
+        found = self.plane.kubectl("-n", self.namespace, "get", kind, name, "--ignore-not-found", "-ojson", *more)
+        return json.loads(found) if found else None
+
+    def ready(self, kind: str, name: str) -> tuple[str, str] | None:
+        """Status and reason of `Ready`."""
+        status = (self.get(kind, name) or {}).get("status", {})
+        found = [c for c in status.get("conditions", ()) if c["type"] == "Ready"]
+        return (found[0]["status"], found[0]["reason"]) if found else None
+
+    def is_ready(self, name: str = "website") -> bool:
+        return self.ready("gitpulseproject", name) == ("True", "Installed")
+
+    def versions(self) -> dict[str, str]:
+        """resourceVersion of everything in the namespace that somebody could have written."""
+        kinds = "gitpulseprojects,gitlabconnections,secrets,events"
+        found = json.loads(self.plane.kubectl("-n", self.namespace, "get", kinds, "-o", "json"))
+        return {f"{i['kind']}/{i['metadata']['name']}": i["metadata"]["resourceVersion"] for i in found["items"]}
+
+    def events(self) -> set[str]:
+        found = json.loads(self.plane.kubectl("-n", self.namespace, "get", "events", "-o", "json"))
+        return {event["reason"] for event in found["items"]}
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[redis_client.Redis]:
+    with redis_client.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def cluster(
+    control_plane: ControlPlane,
+    account: Path,
+    simulator: Simulator,
+    redis_url: str,
+    installation_key: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Cluster:
+    monkeypatch.setenv("KUBECONFIG", str(account))
+    settings = OperatorSettings(
+        redis_url=redis_url,
+        installation_key=installation_key,
+        public_url=PUBLIC_URL,
+        watch_namespaces=control_plane.namespace("handlers"),
+        metrics_port=0,
+    )
+    return Cluster(control_plane, simulator, settings)
+
+
+async def test_an_unchanged_restart_writes_nothing(cluster, redis):
+    async with cluster.operator():
+        cluster.apply_connection()
+        for number in range(5):
+            cluster.apply_project(f"website-{number}")
+        for number in range(5):
+            await eventually(lambda n=number: cluster.is_ready(f"website-{n}"), what="ready")
+        await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
+    before, hooks = cluster.versions(), dict(cluster.simulator.website.hooks)
+    assert len(hooks) == 5
+    redis.flushall()
+    async with cluster.operator():
+        await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
+        assert redis.hlen(DIRECTORY) == 5, "complete means that all are there"
+    assert cluster.versions() == before
+    assert cluster.simulator.website.hooks == hooks
+
+
+async def test_first_contact_writes_finalizer_and_status_and_no_more(cluster):
+    cluster.apply_connection()
+    cluster.apply_project()
+    async with cluster.operator():
+        await eventually(cluster.is_ready, what="ready")
+    body = cluster.get("gitpulseproject", "website", "--show-managed-fields")
+    assert body["metadata"]["finalizers"] == ["gitpulse.io/hook-cleanup"]
+    assert "annotations" not in body["metadata"]
+    writers = [entry.get("subresource") for entry in body["metadata"]["managedFields"]]
+    assert sorted(writer or "" for writer in writers) == ["", "", "status"]
+
+
+async def test_the_finalizer_holds_until_the_hook_is_gone(cluster):
+    async with cluster.operator():
+        cluster.apply_connection()
+        cluster.apply_project()
+        await eventually(cluster.is_ready, what="ready")
+        cluster.simulator.world.faults.append(Fault(path="*/hooks*", status=502, count=-1))
+        cluster.plane.kubectl("-n", cluster.namespace, "delete", "gitpulseproject", "website", "--wait=false")
+        notes = await eventually(
+            lambda: "annotations" in cluster.get("gitpulseproject", "website")["metadata"], what="a first try"
+        )
+        assert notes
+        assert len(cluster.simulator.website.hooks) == 1
+    cluster.simulator.world.faults.clear()
+    async with cluster.operator():  # a new process goes on where the other one was
+        await eventually(lambda: cluster.get("gitpulseproject", "website") is None, what="gone", within=30)
+    assert cluster.simulator.website.hooks == {}
+
+
+async def test_deletion_ends_without_credentials_and_says_what_stays(cluster):
+    async with cluster.operator():
+        cluster.apply_connection()
+        cluster.apply_project()
+        await eventually(cluster.is_ready, what="ready")
+        cluster.plane.kubectl("-n", cluster.namespace, "delete", "gitlabconnection/gitlab", "secret/gitlab-token")
+        await eventually(
+            lambda: cluster.ready("gitpulseproject", "website") == ("False", "ConnectionMissing"), what="noticed"
+        )
+        cluster.plane.kubectl("-n", cluster.namespace, "delete", "gitpulseproject", "website", "--wait=false")
+        await eventually(lambda: cluster.get("gitpulseproject", "website") is None, what="gone", within=10)
+    assert "HookLeftBehind" in cluster.events()
+    assert len(cluster.simulator.website.hooks) == 1
+
+
+async def test_a_new_token_is_taken_up_at_once(cluster):
+    async with cluster.operator():
+        cluster.apply_connection(token="wrong")
+        cluster.apply_project()
+        refused = ("False", "CredentialsInvalid")
+        await eventually(lambda: cluster.ready("gitpulseproject", "website") == refused, what="refused")
+        await eventually(lambda: cluster.ready("gitlabconnection", "gitlab") == refused, what="refused")
+        cluster.apply_connection()
+        await eventually(cluster.is_ready, what="ready", within=10)
+        assert cluster.ready("gitlabconnection", "gitlab") == ("True", "Connected")
+
+
+async def test_a_connection_that_comes_later_wakes_its_projects(cluster):
+    async with cluster.operator():
+        cluster.apply_project()
+        missing = ("False", "ConnectionMissing")
+        await eventually(lambda: cluster.ready("gitpulseproject", "website") == missing, what="missing")
+        cluster.apply_connection()
+        await eventually(cluster.is_ready, what="ready", within=10)
+
+
+async def test_a_secret_of_ours_that_was_deleted_is_made_anew(cluster):
+    async with cluster.operator():
+        cluster.apply_connection()
+        cluster.apply_project()
+        await eventually(cluster.is_ready, what="ready")
+        (hook,) = cluster.simulator.website.hooks.values()
+        before = hook.signing_token
+        cluster.plane.kubectl("-n", cluster.namespace, "delete", "secret", "gitpulse-website")
+        await eventually(lambda: hook.signing_token != before, what="a new secret in GitLab", within=10)
+        assert cluster.get("secret", "gitpulse-website")
+
+
+async def test_a_redis_that_lost_its_data_is_given_it_again(cluster, redis, monkeypatch):
+    monkeypatch.setattr("gitpulse_operator.control.DIRECTORY_CHECK", 0.2)
+    async with cluster.operator():
+        cluster.apply_connection()
+        cluster.apply_project()
+        await eventually(cluster.is_ready, what="ready")
+        redis.flushall()
+        await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="complete again")
+        assert redis.hlen(DIRECTORY) == 1
