@@ -102,11 +102,12 @@ async def test_a_consumer_gets_back_what_it_held_and_then_what_is_new(log):
 
 async def test_what_a_dead_worker_held_goes_to_another_after_a_while(redis_url, redis):
     slow, quick = open_log(redis_url, claim_idle=60), open_log(redis_url, claim_idle=0.01)
-    await slow.append([envelope("one"), envelope("two")])
+    names = [str(i) for i in range(70)]
+    await slow.append([envelope(name) for name in names])
     await read(slow, "dead")
     assert await read(slow, "heir") == []
     await asyncio.sleep(0.03)  # the time that makes it idle is what is tested
-    assert ids(await read(quick, "heir")) == ["one", "two"]
+    assert ids(await read(quick, "heir")) == names
     assert await read(slow, "dead") == []
     await slow.aclose()
     await quick.aclose()
