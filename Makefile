@@ -7,7 +7,7 @@ N      ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench soak clean
+.PHONY: help setup demo test check format docs bench soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: setup ## Lint, types, import contracts
 format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: setup ## Write docs/reference.md from the source
+	@$(BIN)/python docs/reference.py
 
 bench: setup ## Measure (SUITE=receiver|worker|operator, N=…)
 	@$(BIN)/python -m bench bench $(SUITE) $(N)

@@ -78,7 +78,7 @@ def receiver(
     from gitpulse_service.receiver import server
     from gitpulse_service.settings import ServiceSettings
 
-    asyncio.run(server.serve(ServiceSettings.load(), host=host, port=port, metrics_port=metrics_port))
+    asyncio.run(server.serve(ServiceSettings.load(), host=host, port=port, metrics_port=metrics_port or None))
 
 
 @app.command()
@@ -90,11 +90,15 @@ def worker(
     from gitpulse_service.settings import ServiceSettings
     from gitpulse_service.worker import main as worker_main
 
-    worker_main.run(ServiceSettings.load(), burst=burst, metrics_port=metrics_port)
+    worker_main.run(ServiceSettings.load(), burst=burst, metrics_port=metrics_port or None)
 
 
 @app.command()
-def operator(metrics_port: MetricsPort = 9103) -> None:
+def operator(
+    metrics_port: Annotated[
+        int | None, typer.Option(help="As GITPULSE_METRICS_PORT, which it overrides.", min=0, max=65535)
+    ] = None,
+) -> None:
     """Watch GitPulse resources in Kubernetes, and keep GitLab's hooks as they say."""
     from gitpulse_operator import run as operator_run
 

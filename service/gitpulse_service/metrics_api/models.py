@@ -61,6 +61,7 @@ class Pipelines(BaseModel):
     success: int
     failed: int
     canceled: int
+    skipped: int
 
 
 class Summary(BaseModel):

@@ -107,5 +107,6 @@ def _summary(project: queries.Project, span: queries.Span, counts: queries.Summa
             success=statuses.get("success", 0),
             failed=statuses.get("failed", 0),
             canceled=statuses.get("canceled", 0),
+            skipped=statuses.get("skipped", 0),
         ),
     )

@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -19,6 +19,7 @@ from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
+from gitpulse_service.metrics_api.router import create_router
 from gitpulse_service.receiver import logs
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
@@ -26,6 +27,7 @@ from gitpulse_service.receiver.refusals import RefusalNotes
 from gitpulse_service.receiver.verification import manual_route
 from gitpulse_service.receiver.webhook import Webhook, hook_of
 from gitpulse_service.settings import ServiceSettings
+from gitpulse_service.store.engine import create_engine
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +63,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
     log = RedisEventLog.from_settings(settings)
     doorbell = Doorbell(settings.redis_url)
     notes = RefusalNotes(log)
-    key = settings.installation_key
-    receiver_id = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    directory = None if key is None else Directory(connect(settings.redis_url), key, receiver_id)
+    directory = _directory(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -73,6 +73,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
                     stack.enter_context(metrics.exposed(metrics_port))
                 except CannotServe as error:  # another receiver on this machine; deliveries matter more
                     logger.warning("serving without metrics: %s", error)
+            if settings.database_url is not None:
+                stack.push_async_callback(_add_query_api(app, settings.database_url))
             stack.push_async_callback(log.aclose)
             stack.push_async_callback(doorbell.aclose)
             await stack.enter_async_context(_background(notes.run()))
@@ -94,6 +96,24 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
     )
     _add_health(app, log, directory)
     return app
+
+
+def _directory(settings: ServiceSettings) -> Directory | None:
+    if settings.installation_key is None:
+        return None
+    receiver_id = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    return Directory(connect(settings.redis_url), settings.installation_key, receiver_id)
+
+
+def _add_query_api(app: FastAPI, database_url: str) -> Callable[[], Awaitable[None]]:
+    """Serves the numbers too; returns what closes the database."""
+    # SQLAlchemy takes long to import, and a receiver without a database never needs it.
+    from gitpulse_service.metrics_api.router import create_router  # noqa: PLC0415
+    from gitpulse_service.store.engine import create_engine  # noqa: PLC0415
+
+    engine = create_engine(database_url)
+    app.include_router(create_router(engine))
+    return engine.dispose
 
 
 def _add_health(app: FastAPI, log: RedisEventLog, directory: Directory | None) -> None:

@@ -1,0 +1,32 @@
+"""One place for each fact: the reference page is what the source says, and the source says it of everything."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from gitpulse_operator.settings import OperatorSettings
+from gitpulse_service.contract import SharedSettings
+from gitpulse_service.settings import ServiceSettings
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def reference():
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_source_says(reference):
+    assert (DOCS / "reference.md").read_text() == reference.page(), "run: make docs"
+
+
+@pytest.mark.parametrize("settings", [SharedSettings, ServiceSettings, OperatorSettings])
+def test_every_setting_is_documented(reference, settings):
+    own = set(settings.__annotations__) - {"model_config"}
+    assert own == set(reference.docstrings(settings))
