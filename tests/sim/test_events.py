@@ -1,0 +1,281 @@
+"""What deliveries carry: section 9 lines 5 and 6, and the payloads of section 2, held against real git."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from gitpulse_sim import ci, issues, reviews
+from gitpulse_sim.repository import ZEROS, Draft, Person
+from gitpulse_sim.world import Group
+
+EVERY = ["push", "tag_push", "issues", "confidential_issues", "merge_requests", "note", "confidential_note", "job",
+         "pipeline", "deployment", "releases"]  # fmt: skip
+
+
+@pytest.fixture
+def listening(website, target):
+    """A hook of acme/website that wants everything."""
+    return website.hooks.create({"url": target.url, **{f"{name}_events": True for name in EVERY}})
+
+
+@pytest.fixture
+def act(simulator, target):
+    """Runs one action as bob on acme/website, and returns what was delivered, in the order of arrival."""
+
+    def run(action, *arguments, user="bob", **more):
+        more.setdefault("at", simulator.world.clock.now())
+        made = simulator.run(action(simulator.forge, simulator.website, simulator.world.user(user), *arguments, **more))
+        simulator.settle()
+        return made, target.take()
+
+    return run
+
+
+def test_a_push_is_what_git_says(simulator, hook, target):
+    """2.3: ids, order, paths, author and offset come from git itself."""
+    at = datetime(2026, 1, 31, 18, 45, 47, tzinfo=timezone(timedelta(hours=1)))
+    simulator.push([{"a": "1", "b": "1", "c": "1"}], at=at)
+    first = target.one().json
+    change = simulator.push([{"a": "2"}, {"b": None, "ä b.txt": "x"}], at=at)
+    payload = target.one().json
+    git = simulator.website.repository.git
+    listed = git("log", "--reverse", "--format=%H", f"{change.before}..{change.after}").split()
+    assert (first["before"], first["after"]) == (ZEROS, change.before)
+    assert first["commits"][0]["added"] == ["a", "b", "c"]
+    assert [commit["id"] for commit in payload["commits"]] == listed
+    assert (payload["before"], payload["after"], payload["checkout_sha"]) == (change.before, listed[-1], listed[-1])
+    paths = [(commit["added"], commit["modified"], commit["removed"]) for commit in payload["commits"]]
+    assert paths == [([], ["a"], []), (["ä b.txt"], [], ["b"])]
+    assert payload["commits"][0]["timestamp"] == "2026-01-31T18:45:47+01:00"
+    assert payload["commits"][0]["author"] == {"name": "Bob Brandt", "email": "bob@acme.example"}
+    assert (payload["ref"], payload["total_commits_count"], payload["object_kind"]) == ("refs/heads/main", 2, "push")
+    assert (payload["user_username"], payload["user_email"], payload["project_id"]) == ("bob", "", 1)
+
+
+def test_a_long_push_shows_its_newest_twenty(simulator, hook, target):
+    """2.3: commits are the newest 20, oldest first; the count is true."""
+    simulator.push()
+    simulator.push(commits=25)
+    payload = target.take()[1].json
+    newest = simulator.website.repository.git("log", "-20", "--topo-order", "--format=%H", "main").split()
+    assert [commit["id"] for commit in payload["commits"]] == newest[::-1]
+    assert payload["total_commits_count"] == 25
+
+
+def test_branches_are_created_and_deleted(simulator, hook, target):
+    """2.3: zeros at either end; a new branch without new commits has none."""
+    main = simulator.push().after
+    target.take()
+    simulator.run(simulator.forge.push(simulator.website, simulator.world.user("bob"), "empty", []))
+    simulator.settle()
+    made = target.one().json
+    assert (made["before"], made["after"], made["commits"], made["total_commits_count"]) == (ZEROS, main, [], 0)
+    simulator.run(simulator.forge.delete(simulator.website, simulator.world.user("bob"), "refs/heads/empty"))
+    simulator.settle()
+    gone = target.one().json
+    assert (gone["before"], gone["after"], gone["checkout_sha"], gone["commits"]) == (main, ZEROS, None, [])
+
+
+def test_a_force_push(simulator, hook, target):
+    """2.3: before is the tip that is given up; commits are those that are new."""
+    base = simulator.push().after
+    lost = simulator.push().after
+    target.take()
+    draft = Draft(message="again", author=Person("B", "b@x.y"), at=simulator.world.clock.now(), files={"z": "z"})
+    change = simulator.run(
+        simulator.forge.push(simulator.website, simulator.world.user("bob"), "main", [draft], onto=base)
+    )
+    simulator.settle()
+    payload = target.one().json
+    assert (payload["before"], payload["after"]) == (lost, change.after)
+    assert [commit["message"] for commit in payload["commits"]] == ["again"]
+    assert simulator.website.repository.count("--all") == 2
+
+
+@pytest.mark.parametrize("message", ["", "Release one"])
+def test_tags(simulator, website, target, message):
+    """2.3: of an annotated tag `after` is the tag, and the commit is in checkout_sha."""
+    website.hooks.create({"url": target.url, "push_events": False, "tag_push_events": True})
+    tip = simulator.push().after
+    bob, now = simulator.world.user("bob"), simulator.world.clock.now()
+    simulator.run(simulator.forge.tag(simulator.website, bob, "v1", at=now, message=message))
+    simulator.run(simulator.forge.delete(simulator.website, bob, "refs/tags/v1"))
+    simulator.settle()
+    made, gone = sorted((got.json for got in target.take()), key=lambda payload: payload["after"] == ZEROS)
+    assert (made["object_kind"], made["ref"], made["before"]) == ("tag_push", "refs/tags/v1", ZEROS)
+    assert (made["checkout_sha"], made["message"]) == (tip, message or None)
+    assert (made["after"] == tip) is (not message)
+    assert (gone["before"], gone["after"], gone["checkout_sha"]) == (made["after"], ZEROS, None)
+
+
+def test_project_and_group_hook_both_fire(simulator, hook, group_hook, target):
+    """9.5: the same event through a project hook and a group hook, with different ids; not for another group."""
+    simulator.push()
+    one, two = target.take()
+    assert {one.path, two.path} == {"/hook", "/hook/group"}
+    assert one.body == two.body
+    assert one.headers["webhook-id"] != two.headers["webhook-id"]
+
+
+def test_a_group_hook_hears_of_subgroups(simulator, group_hook, target):
+    """9.5: group hooks fire for all projects below; on Free they do not fire."""
+    world = simulator.world
+    below = world.add_group("deep", parent=world.groups[1])
+    world.add_project("inner", below)
+    simulator.push(project="acme/deep/inner")
+    assert target.one().json["project"]["path_with_namespace"] == "acme/deep/inner"
+    world.instance.tier = "free"
+    simulator.push(project="acme/deep/inner")
+    assert target.take() == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "stamp"),
+    [("UTC", "2026-01-31 18:03:54 UTC"), ("Europe/Berlin", "2026-01-31 19:03:54 +0100")],
+)
+def test_timestamps_follow_the_instances_zone(simulator, listening, act, zone, stamp):
+    """9.6: timestamps in `UTC` and `+0100` (2.10); the ISO mode is that of tests."""
+    simulator.world.instance.time_zone = zone
+    _, (got,) = act(issues.open_issue, title="I", at=datetime(2026, 1, 31, 18, 3, 54, tzinfo=UTC))
+    attributes = got.json["object_attributes"]
+    assert (attributes["created_at"], attributes["closed_at"]) == (stamp, None)
+
+
+def test_a_merge_requests_life(simulator, listening, act, target):
+    """2.4: open, code pushed, approved, merge, with the pushes that belong to it."""
+    simulator.push()
+    simulator.push(branch="f")
+    target.take()
+    carol = simulator.world.user("chiara")
+    request, (opened,) = act(reviews.open_merge_request, "f", title="F", reviewers=[carol])
+    payload = opened.json
+    assert opened.event == "Merge Request Hook"
+    assert (payload["object_attributes"]["action"], payload["object_attributes"]["state"]) == ("open", "opened")
+    assert payload["object_attributes"]["last_commit"]["id"] == simulator.website.repository.tip("f")
+    assert [user["username"] for user in payload["reviewers"]] == ["chiara"]
+    assert payload["user"]["email"] == "[REDACTED]"
+    before = simulator.website.repository.tip("f")
+    simulator.push(branch="f")
+    (updated,) = [got.json for got in target.take() if got.event == "Merge Request Hook"]
+    assert (updated["object_attributes"]["action"], updated["object_attributes"]["oldrev"]) == ("update", before)
+    _, (approved,) = act(reviews.approve, request, user="chiara")
+    assert (approved.json["object_attributes"]["action"], approved.json["changes"]) == ("approved", {})
+    assert approved.json["reviewers"][0]["state"] == "approved"
+    _, deliveries = act(reviews.merge, request)
+    (merged,) = [got.json["object_attributes"] for got in deliveries if got.event == "Merge Request Hook"]
+    pushes = [got.json for got in deliveries if got.event == "Push Hook"]
+    assert (merged["action"], merged["state"], merged["merge_user_id"]) == ("merge", "merged", None)
+    assert merged["merged_at"] == merged["updated_at"]
+    (main,) = [push for push in pushes if push["ref"] == "refs/heads/main"]
+    assert main["after"] == merged["merge_commit_sha"] == simulator.website.repository.tip("main")
+    assert main["total_commits_count"] == 3
+    assert [push["after"] for push in pushes if push["ref"] == "refs/heads/f"] == [ZEROS]
+
+
+def test_merged_at_is_younger_than_18(simulator, listening, act):
+    """2.4: absent before; `assignees` and `reviewers` are absent when empty."""
+    simulator.world.instance.version = "18.5.0"
+    simulator.push()
+    simulator.push(branch="f")
+    act(issues.open_issue, title="x")
+    request, (got,) = act(reviews.open_merge_request, "f", title="F")
+    assert not {"merged_at", "actioned_at"} & got.json["object_attributes"].keys()
+    assert "reviewers" not in got.json
+    _, (closed,) = act(reviews.close, request)
+    assert closed.json["object_attributes"]["action"] == "close"
+    assert closed.json["changes"] == {"state_id": {"previous": 1, "current": 2}}
+
+
+def test_issues_and_work_items(listening, act):
+    """2.5: kinds, actions, closed_at; confidential ones have an event of their own."""
+    issue, (opened,) = act(issues.open_issue, title="I")
+    assert (opened.event, opened.json["object_kind"]) == ("Issue Hook", "issue")
+    _, (closed,) = act(issues.close_issue, issue)
+    assert closed.json["object_attributes"]["closed_at"] == closed.json["object_attributes"]["updated_at"]
+    _, (reopened,) = act(issues.reopen_issue, issue)
+    attributes = reopened.json["object_attributes"]
+    assert (attributes["action"], attributes["closed_at"]) == ("reopen", None)
+    _, (task,) = act(issues.open_issue, title="T", type_="Task")
+    assert (task.event, task.json["object_kind"]) == ("Issue Hook", "work_item")
+    _, (hidden,) = act(issues.open_issue, title="S", confidential=True)
+    assert (hidden.event, hidden.json["event_type"]) == ("Confidential Issue Hook", "confidential_issue")
+
+
+def test_notes(simulator, listening, act, target):
+    """2.6: the target stands beside the note, under its own name."""
+    simulator.push()
+    (commit,) = simulator.website.repository.log("main")
+    target.take()
+    issue, _ = act(issues.open_issue, title="I")
+    for on, key, kind in ((issue, "issue", "Issue"), (commit, "commit", "Commit")):
+        _, (got,) = act(issues.comment, on, "hello")
+        assert got.event == "Note Hook"
+        assert got.json["object_attributes"]["noteable_type"] == kind
+        assert key in got.json
+    _, (got,) = act(issues.comment, issue, "psst", internal=True)
+    assert (got.event, got.json["event_type"]) == ("Confidential Note Hook", "confidential_note")
+
+
+def test_pipelines_and_jobs(simulator, listening, act, target):
+    """2.7, 2.8: an event for each status; a job's kind is `build`, and its commit's id is the pipeline's."""
+    simulator.push()
+    (commit,) = simulator.website.repository.log("main")
+    target.take()
+    start = simulator.world.clock.now()
+    pipeline, pending = act(ci.start_pipeline, "main", commit=commit, at=start)
+    assert sorted(got.event for got in pending) == ["Job Hook"] * 3 + ["Pipeline Hook"]
+    simulator.run(ci.run_pipeline(simulator.forge, simulator.website, pipeline, at=start + timedelta(seconds=5)))
+    simulator.settle()
+    target.take()
+    ended = start + timedelta(seconds=65)
+    simulator.run(ci.finish_pipeline(simulator.forge, simulator.website, pipeline, "failed", at=ended))
+    simulator.settle()
+    deliveries = target.take()
+    (got,) = [one.json for one in deliveries if one.event == "Pipeline Hook"]
+    attributes = got["object_attributes"]
+    assert (attributes["status"], attributes["duration"], attributes["queued_duration"]) == ("failed", 60, 5)
+    assert (attributes["sha"], attributes["stages"]) == (commit.sha, ["build", "test"])
+    assert [build["status"] for build in got["builds"]] == ["success", "success", "failed"]
+    assert "homepage" not in got["project"]
+    jobs = [one.json for one in deliveries if one.event == "Job Hook"]
+    assert {job["object_kind"] for job in jobs} == {"build"}
+    assert {job["commit"]["id"] for job in jobs} == {pipeline.id}
+
+
+def test_releases_and_deployments(simulator, listening, act, target):
+    """2.9."""
+    simulator.push()
+    (commit,) = simulator.website.repository.log("main")
+    target.take()
+    _, deliveries = act(ci.publish, "v2", commit=commit)
+    (release,) = [got.json for got in deliveries if got.event == "Release Hook"]
+    assert (release["tag"], release["action"], release["commit"]["id"]) == ("v2", "create", commit.sha)
+    _, deliveries = act(ci.deploy, commit=commit)
+    assert {got.json["status"] for got in deliveries} == {"running", "success"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000", deliveries[0].json["status_changed_at"])
+    assert deliveries[0].json["short_sha"] == commit.sha[:8]
+
+
+def test_what_only_groups_hear(simulator, gl, acme, target):
+    """2.1: members, subgroups and projects carry `event_name` and no `object_kind`."""
+    acme.hooks.create({
+        "url": target.url, "push_events": False, "member_events": True, "subgroup_events": True, "project_events": True,
+    })  # fmt: skip
+    gl.projects.create({"name": "new", "namespace_id": 1})
+    gl.groups.create({"name": "sub", "path": "sub", "parent_id": 1})
+    acme.members.create({"user_id": simulator.world.add_user("gus", "Gus", "g@x.y").id, "access_level": 30})
+    gl.projects.delete("acme/new")
+    simulator.settle()
+    deliveries = target.take()
+    assert all("object_kind" not in got.json for got in deliveries)
+    found = {(got.event, got.json["event_name"]) for got in deliveries}
+    assert found == {
+        ("Project Hook", "project_create"),
+        ("Project Hook", "project_destroy"),
+        ("Subgroup Hook", "subgroup_create"),
+        ("Member Hook", "user_add_to_group"),
+    }
+    assert isinstance(simulator.world.find_group("acme/sub"), Group)

@@ -1,0 +1,142 @@
+"""The server as others use it: within a loop, as a program, through its control doors."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+
+import pytest
+import requests
+
+from gitpulse_sim.errors import CannotListen
+from gitpulse_sim.seed import demo_world
+from gitpulse_sim.server import serve, serving
+from harness.processes import answers, free_port, running, stop, wait_until
+
+
+@pytest.fixture
+def door(simulator):
+    def post(path, **body):
+        return requests.post(f"{simulator.url}/-/sim/{path}", json=body, timeout=20)
+
+    return post
+
+
+async def test_serves_within_another_loop_and_stops_cleanly():
+    port = free_port()
+    async with serving(demo_world(), port=port) as forge:
+        assert forge.world.url == f"http://127.0.0.1:{port}"
+        assert answers(port)
+    assert not answers(port)
+    ready = asyncio.Event()
+    task = asyncio.create_task(serve(demo_world(), port=port, ready=lambda _: ready.set()))
+    await ready.wait()
+    assert answers(port)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not answers(port)
+
+
+async def test_a_port_in_use_is_one_clear_error():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListen, match=rf"cannot listen on 127.0.0.1:{port}: .* --port"):
+            await serve(demo_world(), port=port)
+
+
+def test_a_base_url_of_its_own(simulators):
+    async def base() -> str:
+        async with serving(demo_world(), port=0, url="https://gitlab.example.com/") as forge:
+            return forge.world.url
+
+    assert asyncio.run_coroutine_threadsafe(base(), simulators).result(20) == "https://gitlab.example.com"
+
+
+def test_as_a_program_it_ends_on_sigterm(tmp_path):
+    port = free_port()
+    code = f"from gitpulse_sim.server import run; run(port={port})"
+    log = tmp_path / "sim.log"
+    with running([sys.executable, "-c", code], log=log, ready=lambda: answers(port)) as process:
+        assert requests.get(
+            f"http://127.0.0.1:{port}/api/v4/version", params={"private_token": "demo-token"}, timeout=9
+        ).ok
+        process.send_signal(signal.SIGTERM)
+        stop(process)
+        assert process.returncode == 0
+    assert log.read_text() == ""
+
+
+def test_the_page_says_what_it_is(simulator, hook):
+    page = requests.get(simulator.url, timeout=9).text
+    for word in ("This is not GitLab", "acme/website", "demo-token", hook.url):
+        assert word in page
+
+
+def test_the_help_names_every_door(simulator):
+    text = requests.get(f"{simulator.url}/-/sim/", timeout=9).text
+    assert "POST /-/sim/push  {project, user?, branch?, commits?, message?}" in text
+    assert "GET /-/sim/truth" in text
+
+
+def test_a_replay_by_remote_control(simulator, door):
+    url = f"{simulator.url}/-/sim"
+    assert requests.get(f"{url}/activity", timeout=9).json()["state"] == "idle"
+    assert door("activity", projects=["acme/api"], days=2).json() == {"started": ["acme/api"], "days": 2}
+    assert door("activity").status_code == 400
+    wait_until(lambda: requests.get(f"{url}/activity", timeout=9).json()["state"] == "done")
+    website, api = requests.get(f"{url}/truth", timeout=9).json()
+    assert (website["commits"], api["commits"] > 0) == (0, True)
+
+
+def test_single_actions(simulator, door, hook, target):
+    assert door("push", project="acme/website", user="emeka", commits=2).json()["commits"] == 2
+    door("push", project="acme/website", branch="f")
+    assert door("merge_request", project="acme/website", source="f").json() == {"id": 1, "iid": 1}
+    for action, state in (("comment", "opened"), ("approve", "opened"), ("merge", "merged")):
+        reply = door("merge_request/action", project="acme/website", iid=1, action=action)
+        assert reply.json() == {"iid": 1, "state": state}
+    door("issue", project="acme/website")
+    assert door("issue/action", project="acme/website", iid=1, action="close").json() == {"iid": 1, "state": "closed"}
+    assert door("pipeline", project="acme/website", status="failed").json()["status"] == "failed"
+    sent = requests.get(f"{simulator.url}/-/sim/idle", timeout=9).json()["sent"]
+    assert sent == len(target.take()) == 4
+    (shown,) = requests.get(f"{simulator.url}/-/sim/hooks", timeout=9).json()
+    assert (shown["delivered"], shown["parent"], "token" in shown) == (4, "acme/website", False)
+
+
+def test_clock_settings_faults_and_tokens(simulator, door, api):
+    assert door("clock", now="2026-01-02T03:04:05Z", advance=60).json() == {"now": "2026-01-02T03:05:05+00:00"}
+    assert door("clock", follow=True).json()["now"] > "2026-06"
+    assert door("settings", set={"version": "17.3.0", "tier": "free"}).json()["tier"] == "free"
+    assert api("GET", "/version").json()["version"] == "17.3.0"
+    door("faults", add={"status": 503})
+    assert api("GET", "/version").status_code == 503
+    door("token", name="gitpulse", revoked=True)
+    assert api("GET", "/version").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("push", {"project": "none"}, "there is no project none"),
+        ("push", {}, "missing required field `project`"),
+        ("push", {"project": "acme/api", "user": "zed"}, "there is no user zed"),
+        ("merge_request", {"project": "acme/api", "source": "x"}, "there is no branch x"),
+        ("merge_request/action", {"project": "acme/api", "iid": 1, "action": "merge"}, "there is no number 1"),
+        ("settings", {"set": {"colour": 1}}, "no such setting: colour"),
+        ("settings", {"set": {"tier": "gold"}}, "gold"),
+        ("settings", {"set": {"time_zone": "Mars"}}, "time_zone: 'Mars' is not known"),
+        ("settings", {"set": {"version": "new"}}, "version: 'new' is none"),
+        ("token", {"name": "x"}, "there is no token named x"),
+    ],
+)
+def test_a_wrong_command_is_one_line(door, path, body, words):
+    reply = door(path, **body)
+    assert reply.status_code == 400
+    assert words in reply.json()["error"]
+    assert "\n" not in reply.json()["error"]
