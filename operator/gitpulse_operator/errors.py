@@ -119,6 +119,12 @@ class DirectoryUnavailable(OperatorError):
     retryable = True
 
 
+class NoKubernetes(OperatorError):
+    """Nobody has told us where the Kubernetes API is."""
+
+    reason = "NoKubernetes"
+
+
 class MetricsPortTaken(OperatorError):
     """Another program listens there."""
 

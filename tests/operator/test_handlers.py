@@ -167,7 +167,8 @@ async def test_first_contact_writes_finalizer_and_status_and_no_more(cluster):
     assert sorted(writer or "" for writer in writers) == ["", "", "status"]
 
 
-async def test_the_finalizer_holds_until_the_hook_is_gone(cluster):
+async def test_the_finalizer_holds_until_the_hook_is_gone(cluster, monkeypatch):
+    monkeypatch.setattr("gitpulse_operator.handlers.resources.CLEANUP_RETRY", 0.5)
     async with cluster.operator():
         cluster.apply_connection()
         cluster.apply_project()

@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
-from gitpulse_operator.errors import ClusterUnavailable
+from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes
 from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 
@@ -38,16 +38,23 @@ class KubeCluster:
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None) -> Self:
-        """Uses this kubeconfig; else that of `KUBECONFIG` or the home folder; else the pod's service account."""
+        """Uses this kubeconfig; else that of `KUBECONFIG` or the home folder; else the pod's service account.
+
+        Makes no request yet. Raises NoKubernetes.
+        """
         configuration = client.Configuration()
         path = kubeconfig or os.environ.get("KUBECONFIG") or config.KUBE_CONFIG_DEFAULT_LOCATION
         try:
             if kubeconfig or has_kubeconfig():
+                if not any(Path(part).expanduser().exists() for part in path.split(os.pathsep)):  # noqa: ASYNC240 - at start
+                    raise NoKubernetes(f"there is no kubeconfig {path}; set KUBECONFIG to one, or run in a pod")
                 await config.load_kube_config(path, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
-            raise ClusterUnavailable(f"no way to Kubernetes ({error}); set KUBECONFIG, or run in a pod") from None
+            raise NoKubernetes(
+                f"no way to Kubernetes ({error}); set KUBECONFIG to a file that is right, or run in a pod"
+            ) from None
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from typing import Any
 
 import kopf
@@ -13,6 +15,11 @@ from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.metrics import serve_metrics
 from gitpulse_operator.names import FINALIZER, GROUP, PART_OF
 from gitpulse_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+START_RETRIES = (1.0, 2.0)
+"""Seconds between tries to start while Redis or Kubernetes does not answer."""
 
 
 class Operator:
@@ -30,11 +37,26 @@ class Operator:
         return self._control
 
     async def start(self) -> None:
-        """Raises OperatorError when Redis or Kubernetes is not there."""
-        self._running.enter_context(serve_metrics(self.settings.metrics_port))
-        cluster = await KubeCluster.connect()
-        self._running.push_async_callback(cluster.close)
-        self._control = await self._running.enter_async_context(Control.started(self.settings, cluster))
+        """Raises OperatorError when Redis or Kubernetes is not there, even after a while."""
+        for wait in START_RETRIES:
+            try:
+                await self._start()
+            except OperatorError as error:
+                if not error.retryable:
+                    raise
+                logger.warning("%s (again in %.0f s)", error, wait)
+                await asyncio.sleep(wait)
+            else:
+                return
+        await self._start()
+
+    async def _start(self) -> None:
+        async with contextlib.AsyncExitStack() as parts:
+            parts.enter_context(serve_metrics(self.settings.metrics_port))
+            cluster = await KubeCluster.connect()
+            parts.push_async_callback(cluster.close)
+            self._control = await parts.enter_async_context(Control.started(self.settings, cluster))
+            self._running = parts.pop_all()
 
     async def stop(self) -> None:
         await self._running.aclose()
@@ -73,8 +95,9 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
         try:
             await operator.start()
         except OperatorError as error:
-            await operator.stop()
-            raise kopf.PermanentError(str(error)) from None
+            logger.critical("the operator cannot start: %s", error)
+            await asyncio.sleep(0.1)  # lets kopf's own tasks begin: one that never did complains when it is ended
+            raise SystemExit(1) from None  # an exception of kopf's would end in a page of traceback
 
     @kopf.on.login(registry=registry, id="login")
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - handed through to kopf
