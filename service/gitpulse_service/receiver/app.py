@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -19,7 +19,6 @@ from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
-from gitpulse_service.metrics_api.router import create_router
 from gitpulse_service.receiver import logs
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
@@ -27,7 +26,6 @@ from gitpulse_service.receiver.refusals import RefusalNotes
 from gitpulse_service.receiver.verification import manual_route
 from gitpulse_service.receiver.webhook import Webhook, hook_of
 from gitpulse_service.settings import ServiceSettings
-from gitpulse_service.store.engine import create_engine
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +62,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
     doorbell = Doorbell(settings.redis_url)
     notes = RefusalNotes(log)
     directory = _directory(settings)
+    closing = [log.aclose, doorbell.aclose]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -73,10 +72,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
                     stack.enter_context(metrics.exposed(metrics_port))
                 except CannotServe as error:  # another receiver on this machine; deliveries matter more
                     logger.warning("serving without metrics: %s", error)
-            if settings.database_url is not None:
-                stack.push_async_callback(_add_query_api(app, settings.database_url))
-            stack.push_async_callback(log.aclose)
-            stack.push_async_callback(doorbell.aclose)
+            for close in closing:
+                stack.push_async_callback(close)
             await stack.enter_async_context(_background(notes.run()))
             if directory is not None:
                 stack.push_async_callback(directory.aclose)
@@ -95,6 +92,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
         max_body_bytes=settings.max_body_bytes,
     )
     _add_health(app, log, directory)
+    if settings.database_url is not None:
+        closing.append(_add_query_api(app, settings.database_url))
     return app
 
 
@@ -105,7 +104,7 @@ def _directory(settings: ServiceSettings) -> Directory | None:
     return Directory(connect(settings.redis_url), settings.installation_key, receiver_id)
 
 
-def _add_query_api(app: FastAPI, database_url: str) -> Callable[[], Awaitable[None]]:
+def _add_query_api(app: FastAPI, database_url: str) -> Callable[[], Coroutine[None, None, None]]:
     """Serves the numbers too; returns what closes the database."""
     # SQLAlchemy takes long to import, and a receiver without a database never needs it.
     from gitpulse_service.metrics_api.router import create_router  # noqa: PLC0415

@@ -101,9 +101,7 @@ class Directory:
         pipe.execute_command("XREVRANGE", DIRECTORY_CHANGES, "+", "-", "COUNT", 1)
         sealed, complete, newest = await pipe.execute()
         # Ten thousand records take a tenth of a second to open: not on the event loop.
-        self._routes = await asyncio.to_thread(
-            lambda: {h.decode(): self._open(h.decode(), s) for h, s in sealed.items()}
-        )
+        self._routes = await asyncio.to_thread(lambda: dict(map(self._open, sealed, sealed.values())))
         self._complete = bool(complete)
         self._version = newest[0][0] if newest else b"0-0"
         await self._acknowledge()
@@ -114,7 +112,7 @@ class Directory:
             "XREAD", "BLOCK", TURN_MS, "COUNT", _CHANGES_A_TURN, "STREAMS", DIRECTORY_CHANGES, self._version
         )
         changes = reply[0][1] if reply else []
-        hooks = sorted({fields[b"hook"] for _, fields in changes})
+        hooks = sorted({fields.get(b"hook", b"") for _, fields in changes})
         pipe = self._redis.pipeline(transaction=True)
         pipe.exists(DIRECTORY_COMPLETE)
         pipe.execute_command("XRANGE", DIRECTORY_CHANGES, "-", "+", "COUNT", 1)
@@ -129,20 +127,21 @@ class Directory:
             return
         for hook, record in zip(hooks, sealed, strict=False):
             if record is None:
-                self._routes.pop(hook.decode(), None)
+                self._routes.pop(hook.decode(errors="replace"), None)
             else:
-                self._routes[hook.decode()] = self._open(hook.decode(), record)
+                self._routes.update([self._open(hook, record)])
         if changes:
             self._version = changes[-1][0]
         self._complete = bool(complete)
         await self._acknowledge()
 
-    def _open(self, hook: str, sealed: bytes) -> Route | None:
+    def _open(self, hook: bytes, sealed: bytes) -> tuple[str, Route | None]:
+        name = hook.decode(errors="replace")
         try:
-            return unseal(self._key, hook, sealed)
+            return name, unseal(self._key, name, sealed)
         except Unsealable as error:
             logger.warning("%s", error)
-            return None
+            return name, None
 
     async def _acknowledge(self) -> None:
         metrics.DIRECTORY_HOOKS.set(len(self._routes))

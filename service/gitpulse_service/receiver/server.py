@@ -87,11 +87,11 @@ async def _stop_when(server: uvicorn.Server, stop: asyncio.Event) -> None:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        # Inherited by every connection. An answer is two writes, and without this the second one waits 40 ms.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
     except OSError as error:
         raise CannotServe(f"{host} port {port}: {error.strerror or error}; choose another --port") from error
+    # Inherited by every connection. An answer is two writes, and without this the second one waits 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
