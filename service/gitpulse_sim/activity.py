@@ -2,8 +2,8 @@
 
 Each piece of work is a story: an async generator that acts at its current time and yields when it goes on. A heap of
 stories keeps a project's history in order. The same seed and end make the same history of a project (numbers that the
-whole instance shares may differ). Nothing is force-pushed or squashed,
-and every commit stays reachable, so that `git log --all` is the truth about it.
+whole instance shares may differ). Nothing is force-pushed or squashed, and every commit stays reachable, so that
+`git log --all` is the truth about it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from itertools import count
 from random import Random
 
 from gitpulse_sim import ci, issues, reviews, words
+from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit, Draft, Person
@@ -77,6 +78,8 @@ class _History:
         self._forge, self._project, self._random = forge, project, random
         members = set(project.members).union(*(group.members for group in project.group.lineage()))
         self._team = [forge.world.users[number] for number in sorted(members)]
+        if not self._team:
+            raise BadRequest(f"{project.full_path} has no members who could work on it")
         self._zones = {
             user.id: timezone(timedelta(minutes=OFFSETS[number % len(OFFSETS)]))
             for number, user in enumerate(self._team)
@@ -89,13 +92,15 @@ class _History:
         if self._project.repository.is_empty:
             await self._push(self._team[0], self._project.default_branch, start, commits=1)
         self._plan(start, end)
-        while self._stories and self._stories[0][0] < end:
-            at, _, story = heapq.heappop(self._stories)
-            report(self._project, at)
-            with contextlib.suppress(StopAsyncIteration):
-                self._add(await anext(story), story)
-        for _, _, story in self._stories:
-            await story.aclose()
+        try:
+            while self._stories and self._stories[0][0] < end:
+                at, _, story = heapq.heappop(self._stories)
+                report(self._project, at)
+                with contextlib.suppress(StopAsyncIteration):
+                    self._add(await anext(story), story)
+        finally:
+            for _, _, story in self._stories:
+                await story.aclose()
 
     def _add(self, at: datetime, story: Story) -> None:
         heapq.heappush(self._stories, (at, next(self._order), story))
@@ -138,7 +143,8 @@ class _History:
         await reviews.approve(forge, project, reviewer, request, at=at)
         yield (at := self._later(author, at, minutes=45))
         await reviews.merge(forge, project, author, request, at=at)
-        self._add(at, self._pipeline(author, project.default_branch, await self._newest(), at, None))
+        merged = await forge.newest(project, project.default_branch)
+        self._add(at, self._pipeline(author, project.default_branch, merged, at, None))
 
     async def _hotfix(self, author: User, at: datetime) -> Story:
         """Straight to the default branch, and sometimes a tag for it."""
@@ -192,11 +198,6 @@ class _History:
         ]
         change = await self._forge.push(self._project, author, branch, drafts)
         return change.commits[-1]
-
-    async def _newest(self) -> Commit:
-        repository, branch = self._project.repository, self._project.default_branch
-        (newest,) = await asyncio.to_thread(repository.log, repository.tip(branch), limit=1, paths=False)
-        return newest
 
     def _later(self, user: User, at: datetime, *, minutes: int) -> datetime:
         """About so much later; what falls into the evening waits until the next morning."""

@@ -257,7 +257,7 @@ class RunPipeline(InProject, kw_only=True):
 
     async def run(self, control: Control) -> object:
         forge, project, now = control.forge, self.project_in(control), control.world.clock.now()
-        (newest,) = project.repository.log(project.repository.tip(self.ref), limit=1, paths=False)
+        newest = await forge.newest(project, self.ref)
         made = await ci.start_pipeline(forge, project, self.user_in(control), self.ref, commit=newest, at=now)
         await ci.run_pipeline(forge, project, made, at=now)
         await ci.finish_pipeline(forge, project, made, self.status, at=now)

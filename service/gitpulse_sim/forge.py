@@ -15,7 +15,7 @@ from gitpulse_sim.payloads.common import Frame
 from gitpulse_sim.payloads.merge_request import merge_request
 from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
 from gitpulse_sim.people import User
-from gitpulse_sim.repository import ZEROS, Draft, Person, Repository
+from gitpulse_sim.repository import ZEROS, Commit, Draft, Person, Repository
 from gitpulse_sim.stamps import spaced
 from gitpulse_sim.world import Project, World
 
@@ -66,6 +66,12 @@ class Forge:
             change = await asyncio.to_thread(merge)
         await self._announce(project, user, [change])
         return change
+
+    async def newest(self, project: Project, branch: str) -> Commit:
+        """The branch's newest commit, without its paths. Raises BadRequest."""
+        tip = project.repository.tip(branch)
+        (found,) = await asyncio.to_thread(project.repository.log, tip, limit=1, paths=False)
+        return found
 
     async def delete(self, project: Project, user: User, ref: str) -> RefChange:
         """Deletes a branch or tag, by its full name."""

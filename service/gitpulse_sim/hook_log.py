@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 RETENTION = timedelta(days=7)
-KEPT = 5_000
+KEPT = 1_000
 """Rows a hook keeps in memory; GitLab has no such bound, a developer's machine has."""
 INTERNAL_ERROR = "internal error"
 

@@ -28,7 +28,7 @@ async def open_merge_request(
     labels: Sequence[Label] = (),
 ) -> MergeRequest:
     """Opens one from a branch that exists. Raises BadRequest."""
-    (newest,) = project.repository.log(project.repository.tip(source), limit=1, paths=False)
+    newest = await forge.newest(project, source)
     subject = MergeRequest(
         id=forge.world.next_id("merge request"), iid=len(project.merge_requests) + 1, title=title,
         description=description, author=author, source_branch=source,
