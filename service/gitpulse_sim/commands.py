@@ -97,8 +97,7 @@ class Settings(Command, kw_only=True):
         if unknown := self.set.keys() - set(names):
             raise BadRequest(f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         changed = msgspec.convert({name: getattr(instance, name) for name in names} | self.set, Instance)
-        assert changed.release  # refuses what is none
-        assert changed.zone
+        changed.check()
         for name in names:
             setattr(instance, name, getattr(changed, name))
         return {name: getattr(instance, name) for name in names}

@@ -58,6 +58,10 @@ class Instance:
 
     _zone: tuple[str, ZoneInfo] = field(default=("UTC", ZoneInfo("UTC")), repr=False)
 
+    def check(self) -> None:
+        """Raises BadRequest where a text is no version or no time zone."""
+        _ = self.release, self.zone
+
     def at_least(self, major: int, minor: int) -> bool:
         return self.release >= (major, minor)
 

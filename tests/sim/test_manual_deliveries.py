@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import gitlab
 import pytest
@@ -26,12 +27,12 @@ def test_a_test_is_forced_and_revives(simulator, hook, target):
 def test_a_failed_test_of_a_disabled_hook_counts_nothing(api, simulator, hook, target):
     """9.3: 422 with the receiver's words; failure while not executable changes nothing (1.7)."""
     kept = simulator.website.hooks[hook.id]
-    simulator.world.instance.auto_disabling, kept.recent_failures = True, 40
+    simulator.world.instance.auto_disabling, kept.recent_failures = True, 5
+    kept.disabled_until = until = simulator.world.clock.now() + timedelta(minutes=2)
     target.status, target.answer = 503, b"come back later"
     reply = api("POST", f"/projects/1/hooks/{hook.id}/test/push_events")
     assert (reply.status_code, reply.json()) == (422, {"message": "come back later"})
-    assert kept.recent_failures == 40
-    kept.recent_failures = 1
+    assert (kept.recent_failures, kept.disabled_until) == (5, until)
     target.status = 302
     with pytest.raises(gitlab.exceptions.GitlabHookTestError):  # success is 2xx alone
         hook.test("push_events")

@@ -10,7 +10,7 @@ import sys
 import pytest
 import requests
 
-from gitpulse_sim.errors import CannotListen
+from gitpulse_sim.errors import CannotListen, GitFailed
 from gitpulse_sim.seed import demo_world
 from gitpulse_sim.server import serve, serving
 from harness.processes import answers, free_port, running, stop, wait_until
@@ -47,6 +47,12 @@ async def test_a_port_in_use_is_one_clear_error():
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen, match=rf"cannot listen on 127.0.0.1:{port}: .* --port"):
             await serve(demo_world(), port=port)
+
+
+def test_without_git_it_says_so(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(GitFailed, match="git program is needed"):
+        demo_world()
 
 
 def test_a_base_url_of_its_own(simulators):
