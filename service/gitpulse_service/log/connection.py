@@ -45,4 +45,4 @@ def log_errors() -> Iterator[None]:
         text = str(error) or type(error).__name__
         if "OOM " in text:  # inside a script's error text when a script was refused
             raise LogFull("Redis is out of memory: give it more, or let the workers catch up") from error
-        raise LogUnavailable(f"Redis does not do as asked: {text}") from error
+        raise LogUnavailable(f"Redis cannot be used: {text}") from error

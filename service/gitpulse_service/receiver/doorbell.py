@@ -42,9 +42,13 @@ class Doorbell:
         self._ringing.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._ringing.discard)
 
+    async def settle(self) -> None:
+        """Waits for the rings that have been started."""
+        await asyncio.gather(*self._ringing)
+
     async def aclose(self) -> None:
         """Finishes what has been started and closes the connections."""
-        await asyncio.gather(*self._ringing)
+        await self.settle()
         await self._queue.aclose(close_connection_pool=True)
 
     async def _ring(self, partition: int, epoch: int) -> None:

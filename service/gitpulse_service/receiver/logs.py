@@ -37,12 +37,11 @@ class PlainLines(logging.Formatter):
 
 
 def configure() -> None:
-    """Sends the log lines of the service and its web server to standard error, once."""
+    """Sends the log lines of the service and its web server to standard error, unless somebody has seen to them."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
     for name, level in (("gitpulse_service", logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
-        if not logger.handlers:
+        if not logger.hasHandlers():
             logger.addHandler(handler)
             logger.setLevel(level)
-            logger.propagate = False

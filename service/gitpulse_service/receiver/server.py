@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -91,7 +92,8 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise CannotServe(f"{host} port {port}: {error.strerror or error}; choose another --port") from error
+        what = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotServe(f"{host} port {port}: {what}; choose another --port") from error
     # Inherited by every connection. An answer is two writes, and without this the second one waits 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
