@@ -65,8 +65,10 @@ Api = Callable[..., requests.Response]
 def api(simulator: Simulator) -> Api:
     """The API without a library: `api("PUT", "/projects/1/hooks/1", token="…", json={…})`."""
 
-    def call(method: str, path: str, *, token: str | None = None, **more: Any) -> requests.Response:
-        headers = {"PRIVATE-TOKEN": simulator.token if token is None else token}
+    def call(
+        method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **more: Any
+    ) -> requests.Response:
+        headers = {"PRIVATE-TOKEN": simulator.token if token is None else token, **(headers or {})}
         return requests.request(method, f"{simulator.url}/api/v4{path}", headers=headers, timeout=20, **more)
 
     return call

@@ -33,6 +33,15 @@ def test_crud_by_number_and_by_path(gl, website, target):
     assert (gone.value.response_code, gone.value.error_message) == (404, "404 Not found")
 
 
+def test_forms_are_taken_as_curl_sends_them(api, target):
+    """9.1: `curl -d url=… -d issues_events=true`; a body that is neither form nor JSON is refused."""
+    made = api("POST", "/projects/1/hooks", data={"url": target.url, "issues_events": "true", "push_events": "0"})
+    assert (made.status_code, made.json()["issues_events"], made.json()["push_events"]) == (201, True, False)
+    for body in ("{", "[1]"):
+        refused = api("POST", "/projects/1/hooks", data=body, headers={"Content-Type": "application/json"})
+        assert refused.status_code == 400
+
+
 def test_group_hooks(gl, acme, target):
     """9.1: the same for groups, with their own toggles and `group_id`."""
     made = acme.hooks.create({"url": target.url, "member_events": True, "subgroup_events": True})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from starlette.requests import Request
@@ -151,7 +151,7 @@ async def _body(request: Request) -> dict[str, object]:
     if not raw:
         return {}
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return dict(await request.form())
+        return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
     try:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
