@@ -27,7 +27,7 @@ class Agenda(Generic[K]):
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = itertools.count()
-        self._busy: dict[K, asyncio.Lock] = {}
+        self._busy: dict[K, tuple[asyncio.Lock, int]] = {}
         self._changed = asyncio.Event()
 
     def put(self, key: K, delay: float | None = None) -> None:
@@ -53,13 +53,15 @@ class Agenda(Generic[K]):
     @contextlib.asynccontextmanager
     async def exclusive(self, key: K) -> AsyncIterator[None]:
         """While this block runs nobody works on this name."""
-        lock = self._busy.setdefault(key, asyncio.Lock())
+        lock, users = self._busy.get(key) or (asyncio.Lock(), 0)
+        self._busy[key] = (lock, users + 1)
         try:
             async with lock:
                 yield
         finally:
-            if not lock.locked() and self._busy.get(key) is lock:
-                del self._busy[key]
+            lock, users = self._busy.pop(key)
+            if users > 1:  # kept as long as somebody holds it or waits for it
+                self._busy[key] = (lock, users - 1)
 
     async def run(self) -> None:
         """Works until it is cancelled. What `work` raises ends it: `work` handles its own errors."""

@@ -159,6 +159,7 @@ def _look_at(response: requests.Response, *_: object, **__: object) -> None:
     """Sees each answer before python-gitlab does, which keeps neither its headers nor count of it."""
     GITLAB_REQUESTS.labels(response.request.method or "", str(response.status_code)).inc()
     if response.status_code == requests.codes.too_many_requests:
+        response.close()
         wait = response.headers.get("Retry-After", "")
         after = float(wait) if wait.isdigit() else None
         raise RateLimited("GitLab asks for fewer requests (429); trying again later", retry_after=after)

@@ -1,0 +1,212 @@
+"""GitLab as the simulator plays it: what it answers, what it refuses, and what stands in for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.server
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitpulse_operator.adapters.gitlab import GitLabs
+from gitpulse_operator.domain.hooks import Parent
+from gitpulse_operator.domain.spec import ConnectionSpec, SecretRef
+from gitpulse_operator.errors import (
+    CredentialsInvalid,
+    Forbidden,
+    GitLabUnavailable,
+    InsufficientScope,
+    OperatorError,
+    RateLimited,
+    Refused,
+    TargetNotFound,
+)
+from gitpulse_operator.metrics import GITLAB_REQUESTS
+from gitpulse_sim.faults import Fault
+from harness.pki import Authority
+from harness.processes import free_port
+
+SECRET = "a" * 64
+
+
+@pytest.fixture
+def gitlabs() -> Iterator[GitLabs]:
+    made = GitLabs(timeout=1.0, threads=4)
+    yield made
+    made.close()
+
+
+def spec(url: str, *, ca_bundle: str | None = None, rate: int = 100) -> ConnectionSpec:
+    return ConnectionSpec(url, SecretRef("gitlab-token", "token"), ca_bundle, rate)
+
+
+@pytest.fixture
+def gitlab(gitlabs, simulator):
+    return gitlabs.connect(spec(simulator.url), simulator.token)
+
+
+@pytest.fixture
+def website(simulator) -> Parent:
+    return Parent("Project", simulator.website.id, "acme/website")
+
+
+async def test_a_hook_from_end_to_end(gitlab, simulator, website):
+    made = await gitlab.create_hook(website, {"url": "https://x.example/a", "token": SECRET, "push_events": False})
+    assert made.present("token") is True
+    assert made.attributes["push_events"] is False
+    changed = await gitlab.update_hook(website, made.id, {"issues_events": True})
+    assert [hook.attributes["issues_events"] for hook in await gitlab.hooks(website)] == [True]
+    assert simulator.website.hooks[changed.id].token == SECRET
+    assert SECRET not in repr(changed)
+    await gitlab.delete_hook(website, made.id)
+    await gitlab.delete_hook(website, made.id)  # gone already: fine
+    assert await gitlab.hooks(website) == []
+
+
+async def test_every_page_is_read(gitlab, simulator, website):
+    simulator.world.instance.project_hooks_limit = 1000
+    for number in range(230):
+        await gitlab.create_hook(website, {"url": f"https://x.example/{number}"})
+    assert len({hook.id for hook in await gitlab.hooks(website)}) == 230
+
+
+async def test_names_become_ids(gitlab, simulator):
+    project = await gitlab.resolve("Project", "acme/website")
+    assert project == Parent("Project", simulator.website.id, "acme/website")
+    assert await gitlab.resolve("Project", str(project.id)) == project
+    group = await gitlab.resolve("Group", "acme")
+    assert (group.kind, group.path, group.key) == ("Group", "acme", f"group/{group.id}")
+    with pytest.raises(TargetNotFound, match='no project "acme/nothing"'):
+        await gitlab.resolve("Project", "acme/nothing")
+
+
+async def test_version_and_token(gitlab, gitlabs, simulator):
+    assert await gitlab.version() == "19.1.0"
+    simulator.world.instance.version = "19.2.0"
+    assert await gitlab.version() == "19.1.0", "asked once"
+    assert await gitlab.version(fresh=True) == "19.2.0"
+    token = await gitlab.token()
+    assert (token.scopes, token.expires_at) == (("api",), None)
+
+
+FAULTS = [
+    (Fault(status=401), CredentialsInvalid, "does not accept the token"),
+    (Fault(status=403), Forbidden, "Maintainer"),
+    (Fault(status=404), TargetNotFound, 'no project "acme/website", or the token cannot see it'),
+    (Fault(status=422), Refused, "refuses"),
+    (Fault(status=500), GitLabUnavailable, "500"),
+    (Fault(status=502), GitLabUnavailable, "502"),
+    (Fault(status=429), RateLimited, "429"),
+    (Fault(delay=3), GitLabUnavailable, "no answer within 1 s"),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "says"), FAULTS)
+async def test_what_goes_wrong_is_one_of_our_errors_at_once(gitlab, simulator, website, fault, kind, says):
+    simulator.world.faults.append(fault)
+    began = time.monotonic()
+    with pytest.raises(kind, match=says) as caught:
+        await gitlab.hooks(website)
+    assert type(caught.value) is kind
+    assert time.monotonic() - began < 2.5, "nothing is retried or slept over here"
+    assert simulator.token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "revoked", "kind"), [(("read_api",), False, InsufficientScope), (("api",), True, CredentialsInvalid)]
+)
+async def test_what_is_wrong_with_a_token(gitlabs, simulator, website, scopes, revoked, kind):
+    token = simulator.world.add_token(simulator.world.user("alice"), "another", scopes=scopes)
+    token.revoked = revoked
+    with pytest.raises(kind):
+        await gitlabs.connect(spec(simulator.url), "another").create_hook(website, {"url": "https://x.example"})
+
+
+async def test_a_refused_url_is_told_in_gitlabs_words(gitlab, simulator, website):
+    simulator.world.instance.outbound_filter = True
+    with pytest.raises(Refused, match="Invalid url given"):
+        await gitlab.create_hook(website, {"url": "http://127.0.0.1/hook"})
+
+
+async def test_a_429_stops_the_whole_connection(gitlab, simulator, website):
+    simulator.world.faults.append(Fault(status=429, retry_after=30))
+    with pytest.raises(RateLimited) as first:
+        await gitlab.hooks(website)
+    assert first.value.retry_after == 30
+    before = GITLAB_REQUESTS.labels("GET", "429")._value.get()
+    with pytest.raises(RateLimited) as second:
+        await gitlab.hooks(website)
+    assert 25 < second.value.retry_after <= 30
+    assert GITLAB_REQUESTS.labels("GET", "429")._value.get() == before, "not even asked"
+
+
+async def test_the_budget_is_kept(gitlabs, simulator, website):
+    slow = gitlabs.connect(spec(simulator.url, rate=20), simulator.token)
+    began = time.monotonic()
+    await asyncio.gather(*(slow.hooks(website) for _ in range(30)))
+    took = time.monotonic() - began
+    assert 0.45 < took < 3, "20 at once, then 20 a second"
+
+
+async def test_nobody_there(gitlabs, website):
+    with pytest.raises(GitLabUnavailable, match="no connection"):
+        await gitlabs.connect(spec(f"http://127.0.0.1:{free_port()}"), "t").hooks(website)
+
+
+class Strange(http.server.BaseHTTPRequestHandler):
+    """Answers everything, and is no GitLab."""
+
+    def do_GET(self) -> None:
+        status = 302 if "moved" in self.path else 200
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "https://elsewhere.example.com/")
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b'{"version": "19.1.0"}' if "version" in self.path else b"<html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serving(context: ssl.SSLContext | None = None) -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strange)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def test_what_is_no_gitlab_is_called_so(gitlabs, website):
+    with serving() as port, pytest.raises(GitLabUnavailable, match="does not answer like a GitLab"):
+        await gitlabs.connect(spec(f"http://127.0.0.1:{port}"), "t").hooks(website)
+
+
+async def test_a_certificate_is_checked_against_the_bundle(gitlabs, tmp_path: Path):
+    authority = Authority(tmp_path)
+    pair = authority.server("gitlab")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    with serving(context) as port:
+        url = f"https://127.0.0.1:{port}"
+        trusting = gitlabs.connect(spec(url, ca_bundle=authority.certificate.read_text()), "t")
+        assert await trusting.version() == "19.1.0"
+        with pytest.raises(GitLabUnavailable, match="`caBundle`"):
+            await gitlabs.connect(spec(url), "t").version()
+
+
+async def test_errors_have_reasons_of_their_own():
+    kinds = [OperatorError, *OperatorError.__subclasses__()]
+    assert len({kind.reason for kind in kinds}) >= len(kinds) - 1
