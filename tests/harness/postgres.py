@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,25 @@ with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, where there is none
 
 
 @contextlib.contextmanager
-def postgres_server(folder: Path) -> Iterator[str]:
-    """Starts a server that listens on a socket in `folder`; yields the URL of its `postgres` database."""
-    server = pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+def postgres_server() -> Iterator[tuple[str, Path]]:
+    """Starts a server; yields the URL of its `postgres` database, and its folder.
+
+    Not in pytest's own temporary folder: where root runs the tests, the server runs as somebody else, and pytest closes
+    that folder to others whenever a session starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="gitpulse-postgres-") as parent:
+        folder = Path(parent).resolve() / "data"
+        server = pgserver.get_server(folder, cleanup_mode="delete")
+        try:
+            yield server.get_uri(), folder
+        finally:
+            server.cleanup()
+
+
+@contextlib.contextmanager
+def stopped(folder: Path) -> Iterator[None]:
+    """Stops the server of `folder` until the block ends, without regard to its clients."""
+    server = pgserver.PostgresServer._instances[folder]
+    server.stop()
+    yield
+    server.ensure_postgres_running()

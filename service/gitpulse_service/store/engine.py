@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
@@ -46,6 +47,7 @@ def create_engine(url: str) -> AsyncEngine:
             pool_pre_ping=True,  # a database that restarted costs a reconnect, not an error
         )
     engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": STATEMENT_TIMEOUT})
+    sa.event.listen(engine.sync_engine, "do_connect", _check_sqlite)
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -78,6 +80,12 @@ def _is_content(error: sa.exc.DBAPIError) -> bool:
         return str(state)[:2] in _CONTENT
     driver = error.orig.__cause__ if error.orig and error.orig.__cause__ else error.orig
     return isinstance(driver, sqlite3.IntegrityError | sqlite3.DataError | ValueError)
+
+
+def _check_sqlite(_: sa.Dialect, __: ConnectionPoolEntry, arguments: list[Any], ___: dict[str, Any]) -> None:
+    # SQLite would say no more than that it is unable to, and aiosqlite leave a thread behind.
+    if not (folder := Path(arguments[0]).resolve().parent).is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
 
 
 def _prepare_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -45,19 +45,25 @@ class Drain:
         self._consumer = consumer
         self._limits = limits
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Lets every drain end after the batch in hand."""
+        self._stopped = True
 
     async def run(self, partition: int, *, seconds: float) -> bool:
-        """Drains until nothing is left (True), or until the time is up (False: ring again).
+        """Drains until nothing is left (True), or until the time is up or it is stopped (False: ring again).
 
         Cancelled, it still finishes the batch in hand. Raises LogUnavailable, StoreUnavailable.
         """
         async with self._turns[partition]:
             end = time.monotonic() + seconds
-            while entries := await self._read(partition):
+            while not self._stopped and time.monotonic() < end:
+                entries = await self._read(partition)
+                if not entries:
+                    return True
                 await _finish(self._count(entries))
-                if time.monotonic() >= end:
-                    return False
-            return True
+            return False
 
     async def _read(self, partition: int) -> list[Entry]:
         if entries := await self._take(partition):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,16 +57,17 @@ async def work(
     burst: bool = False,
     host: str = "0.0.0.0",  # noqa: S104
     metrics_port: int | None = METRICS_PORT,
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """The same in a running event loop; it ends when it is cancelled, too."""
-    with contextlib.ExitStack() as stack:
-        if metrics_port is not None:
-            stack.enter_context(metrics.exposed(metrics_port, host))
-        async with _opened(settings) as context:
+    """The same in a running event loop, until `stop` is set or, without it, until a signal."""
+    async with _opened(settings) as context:
+        with contextlib.ExitStack() as stack:
+            if metrics_port is not None:
+                stack.enter_context(metrics.exposed(metrics_port, host))
             if burst:
                 await _empty(context["drain"], context["log"])
             else:
-                await _serve(settings, context)
+                await _serve(settings, context, stop or _signalled())
 
 
 @contextlib.asynccontextmanager
@@ -106,25 +109,44 @@ async def _empty(drain: Drain, log: EventLog) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _serve(settings: ServiceSettings, context: Context) -> None:
-    """Runs arq until a signal. A Redis that goes away ends arq's loop; then a new one starts."""
-    failures = 0
-    while True:
-        worker = Worker(**arq_settings(settings), ctx=dict(context))
+def _signalled() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _serve(settings: ServiceSettings, context: Context, stop: asyncio.Event) -> None:
+    """Runs arq until it is told to stop. A Redis that goes away ends arq's loop; then a new one starts."""
+    stopped = asyncio.create_task(stop.wait())
+    for failures in itertools.count():
+        worker = Worker(**arq_settings(settings), ctx=dict(context), handle_signals=False)
+        loop = asyncio.create_task(worker.async_run())
         try:
+            await asyncio.wait([loop, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                return
             with log_errors():
-                await worker.async_run()
+                await loop
         except LogUnavailable as error:
-            failures += 1
             logger.warning("starting over: %s", error)
-        except asyncio.CancelledError:
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise
-            return  # a signal ended arq's loop
         finally:
-            with contextlib.suppress(LogUnavailable, asyncio.CancelledError), log_errors():
-                await worker.close()
-        await asyncio.sleep(backoff(failures))
+            if stop.is_set():
+                context["drain"].stop()
+            await _end(worker, loop)
+        await asyncio.wait([stopped], timeout=backoff(failures))
+
+
+async def _end(worker: Worker, loop: asyncio.Task[None]) -> None:
+    """Lets the jobs finish the batch in hand, and closes the connections."""
+    worker.handle_sig(signal.SIGTERM)
+    while not loop.done():  # now and then a call to Redis swallows the cancellation
+        loop.cancel()
+        await asyncio.wait([loop], timeout=0.1)
+    await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+    worker.tasks.clear()  # `close` would wait for them too, but not beyond the first that was cancelled
+    with contextlib.suppress(LogUnavailable), log_errors():
+        await worker.close()
 
 
 def __getattr__(name: str) -> object:

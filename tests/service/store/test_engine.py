@@ -64,7 +64,7 @@ async def test_sqlite_lets_readers_and_the_writer_work_side_by_side(tmp_path):
     ("url", "says"),
     [
         ("postgresql://me:hunter2@127.0.0.1:{port}/numbers", "the database numbers on 127.0.0.1 cannot be reached"),
-        ("sqlite:///{folder}/absent/store.db", "unable to open database file"),
+        ("sqlite:///{folder}/absent/store.db", "there is no folder"),
         ("sqlite:///{folder}/not-a-database", "file is not a database"),
     ],
 )
