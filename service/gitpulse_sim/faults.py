@@ -17,16 +17,23 @@ class Fault:
     """429, 500, 502, 503, 401, 404 ...; None: the answer is right, but may come late."""
     count: int = 1
     """How often; -1: until it is taken away."""
+    every: int = 1
+    """3: each third request that matches is struck, for what looks random but can be told again."""
     retry_after: int | None = None
     """Seconds in the header of a 429 or 503; None: no such header."""
     delay: float = 0.0
     """Seconds before the answer."""
+    matched: int = 0
+    """How many requests matched so far."""
 
     def strikes(self, method: str, path: str) -> bool:
         """Whether it applies to this request; it then counts as used."""
         if self.count == 0 or not fnmatch.fnmatchcase(path, self.path):
             return False
         if self.method not in ("*", method):
+            return False
+        self.matched += 1
+        if self.matched % self.every:
             return False
         if self.count > 0:
             self.count -= 1

@@ -33,6 +33,12 @@ def test_broken_for_a_path_and_a_count(api, simulator, hook, status):
     assert [api("GET", "/projects/1/hooks").status_code for _ in range(3)] == [status, status, 200]
 
 
+def test_now_and_then(api, simulator):
+    """9.7: a 502 among good answers, for ever."""
+    simulator.world.faults.append(Fault(status=502, every=3, count=-1))
+    assert [api("GET", "/version").status_code for _ in range(6)] == [200, 200, 502] * 2
+
+
 def test_slow(gl, simulator):
     simulator.world.faults.append(Fault(delay=0.2))
     start = time.monotonic()
