@@ -52,6 +52,12 @@ class SecretMissing(CredentialsError):
     retryable = True
 
 
+class SecretTaken(OperatorError):
+    """Where a hook's secret is to be kept there is something else."""
+
+    reason = "SecretTaken"
+
+
 class CredentialsInvalid(CredentialsError):
     """GitLab does not know the token: it is wrong, revoked or expired."""
 

@@ -243,3 +243,19 @@ async def test_a_redis_that_lost_its_data_is_given_it_again(cluster, redis, monk
         redis.flushall()
         await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="complete again")
         assert redis.hlen(DIRECTORY) == 1
+
+
+async def test_a_secret_of_somebody_elses_stands_in_the_way(cluster):
+    cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "gitpulse-website"}})
+    async with cluster.operator():
+        cluster.apply_connection()
+        cluster.apply_project()
+        taken = ("False", "SecretTaken")
+        await eventually(lambda: cluster.ready("gitpulseproject", "website") == taken, what="noticed")
+        assert cluster.simulator.website.hooks == {}
+        cluster.plane.kubectl("-n", cluster.namespace, "delete", "secret", "gitpulse-website")
+        await eventually(lambda: cluster.get("secret", "gitpulse-website") is None, what="deleted")
+        cluster.plane.kubectl(
+            *("-n", cluster.namespace, "annotate", "gitpulseproject/website", "gitpulse.io/reconcile-requested-at=1")
+        )
+        await eventually(cluster.is_ready, what="ready")

@@ -34,9 +34,7 @@ class RedisDirectory:
 
     def __init__(self, url: str, installation_key: bytes) -> None:
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3)
-        self._redis: Redis = Redis.from_url(
-            url, retry=retry, retry_on_error=[ConnectionError], socket_timeout=5, socket_connect_timeout=5
-        )
+        self._redis: Redis = Redis.from_url(url, retry=retry, socket_timeout=5, socket_connect_timeout=5)
         self._key = installation_key
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
-from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes
+from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, SecretTaken
 from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 
@@ -99,9 +99,13 @@ class KubeCluster:
             data={key: base64.b64encode(value).decode() for key, value in data.items()},
             type=f"{GROUP}/hook",
         )
-        await _reached(
-            self._core.create_namespaced_secret(owner.ref.namespace, secret, _request_timeout=REQUEST_TIMEOUT)
-        )
+        request = self._core.create_namespaced_secret(owner.ref.namespace, secret, _request_timeout=REQUEST_TIMEOUT)
+        try:
+            await _reached(request)
+        except _AlreadyThere:
+            raise SecretTaken(
+                f'the Secret "{name}" is there and holds no secret of a hook; delete it, and a right one is made'
+            ) from None
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
         return _body(
@@ -172,7 +176,7 @@ async def _reached(request: Awaitable[T]) -> T:
     try:
         return await request
     except ApiException as error:
-        kind = _NotThere if error.status == 404 else ClusterUnavailable
+        kind = {404: _NotThere, 409: _AlreadyThere}.get(error.status, ClusterUnavailable)
         raise kind(f"the Kubernetes API refuses: {error.status} {error.reason}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"the Kubernetes API cannot be reached ({type(error).__name__})") from None
@@ -180,3 +184,7 @@ async def _reached(request: Awaitable[T]) -> T:
 
 class _NotThere(ClusterUnavailable):
     """404: gone, or its namespace is."""
+
+
+class _AlreadyThere(ClusterUnavailable):
+    """409 for something that was to be made."""

@@ -72,7 +72,7 @@ class Cluster(Protocol):
         ...
 
     async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
-        """Makes a Secret that goes with its owner; one that stands there already is replaced."""
+        """Makes a Secret that goes with its owner. Raises SecretTaken if there is one of this name."""
         ...
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:

@@ -55,6 +55,8 @@ class Runner:
             if resource is None or resource.deleted_at or (ref.kind == PROJECT and not resource.held):
                 return Run(None)
             outcome = await self._reconcile(resource)
+            if outcome is None:
+                return Run(None)
         except OperatorError as error:
             return self._retry(ref, error)
         except Exception as error:
@@ -76,7 +78,7 @@ class Runner:
         for note in notes:
             await self._world.cluster.note(resource, note)
 
-    async def _reconcile(self, resource: Resource) -> Outcome:
+    async def _reconcile(self, resource: Resource) -> Outcome | None:
         kind = resource.ref.kind
         with RECONCILE_TIME.labels(kind).time():
             outcome = await RECONCILERS[kind](resource, self._world)
@@ -86,8 +88,11 @@ class Runner:
             RECONCILE_ERRORS.labels(kind, error.reason).inc()
         if patch := merge_patch(resource.status, outcome.status):
             STATUS_WRITES.labels(kind).inc()
-            if after := await self._world.cluster.write_status(resource, patch):
-                self._inventory.put(resource.ref, after)
+            after = await self._world.cluster.write_status(resource, patch)
+            if after is None:  # deleted meanwhile; a project never is, our finalizer holds it
+                self._inventory.drop(resource.ref)
+                return None
+            self._inventory.put(resource.ref, after)
         for note in outcome.notes:
             await self._world.cluster.note(resource, note)
         return outcome

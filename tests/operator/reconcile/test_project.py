@@ -68,6 +68,13 @@ async def test_gitlab_and_receivers_have_the_same_secret_and_nobody_else_does(ho
     assert house.state.stat().st_mode & 0o077 == 0
 
 
+async def test_receivers_know_the_hook_before_gitlab_does(house):
+    house.simulator.world.faults.append(Fault(path="*/hooks", method="POST", status=500))
+    await house.run()
+    assert house.hooks() == []
+    assert len(house.routes()) == 1
+
+
 async def test_a_second_run_changes_nothing_and_asks_gitlab_once(house):
     await house.run()
     state = house.state.read_text()
