@@ -33,7 +33,7 @@ class Fault:
         if self.method not in ("*", method):
             return False
         self.matched += 1
-        if self.matched % self.every:
+        if self.every > 1 and self.matched % self.every:
             return False
         if self.count > 0:
             self.count -= 1
