@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -20,6 +20,9 @@ from gitpulse_operator.errors import OperatorError
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import ServiceError
 from gitpulse_sim.errors import SimulatorError
+
+if TYPE_CHECKING:
+    from gitpulse_sim.world import World
 
 app = typer.Typer(
     help="Team metrics from GitLab within a second, and the webhooks that make it possible.",
@@ -65,9 +68,13 @@ def demo(
 @app.command()
 def sim(host: Host = "127.0.0.1", port: int = _port(8929, "Port of the simulated GitLab.")) -> None:
     """Run a GitLab to try things against: hooks API, deliveries, real git repositories."""
-    from gitpulse_sim import server
+    from gitpulse_sim import seed, server
 
-    server.run(host=host, port=port)
+    def say(world: World) -> None:
+        typer.echo(f"A simulated GitLab at {world.url}, its token: {seed.DEMO_TOKEN}", err=True)
+        typer.echo(f"What it has: {world.url}/   how to make things happen: {world.url}/-/sim/", err=True)
+
+    server.run(host=host, port=port, ready=say)
 
 
 @app.command()
