@@ -33,7 +33,8 @@ def check(route, headers, body=BODY, now=NOW):
 
 def signed(key=KEY, *, body=BODY, timestamp=NOW, name="msg"):
     """Headers as the reference library makes them."""
-    webhook = Webhook(base64.b64encode(key).decode())
+    webhook = Webhook(base64.b64encode(key or b"x").decode())
+    webhook._whsecret = key  # the library itself refuses an empty key
     moment = datetime.fromtimestamp(timestamp, UTC)
     return {
         b"webhook-id": name.encode(),
@@ -99,6 +100,12 @@ def test_what_the_reference_library_signs_is_accepted(text, timestamp, name):
         ),
         pytest.param(
             BOTH, SIGNED | {b"webhook-signature": b"v2,x v1,y " + SIGNATURE.encode()}, 2, id="one of several signatures"
+        ),
+        pytest.param(
+            Route("hook", "", "", (Credential(2, "new", KEY), Credential(1, "old"))),
+            signed(b""),
+            Refusal.WRONG_SIGNATURE,
+            id="no key is not an empty key",
         ),
         pytest.param(BOTH, signed(timestamp=NOW - 300), 2, id="five minutes old"),
         pytest.param(BOTH, signed(timestamp=NOW - 301), Refusal.STALE, id="older"),

@@ -1,0 +1,128 @@
+"""An HTTP/1.1 load client that costs little: raw protocols on uvloop, keep-alive, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvloop
+
+SIZES = (3, 3, 3, 10, 40, 50)
+"""Commits of the pushes that are sent in turn: about 2, 2, 2, 6, 25 and 30 KB."""
+
+
+def requests(token: str, prefix: str) -> Iterator[bytes]:
+    """Deliveries without end, each with an id of its own."""
+    head = (
+        "POST /api/v1/webhooks/gitlab HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        f"User-Agent: GitLab/18.4.0\r\nX-Gitlab-Event: Push Hook\r\nX-Gitlab-Token: {token}\r\n"
+        "Idempotency-Key: {prefix}-{number:08}\r\nContent-Length: {length}\r\n\r\n"
+    )
+    bodies = [_push(commits) for commits in SIZES]
+    for number, body in zip(itertools.count(), itertools.cycle(bodies)):
+        yield (
+            head.replace("{prefix}", prefix)
+            .replace("{number:08}", f"{number:08}")
+            .replace("{length}", str(len(body)))
+            .encode()
+            + body
+        )
+
+
+def _push(commits: int) -> bytes:
+    commit = {
+        "message": "Fix the thing that was broken\n\nIt was broken since the last fix of it.",
+        "timestamp": "2026-01-31T19:03:54+01:00",
+        "author": {"name": "Ada Example", "email": "ada@example.com"},
+        "added": ["docs/a-page.md"],
+        "modified": ["src/the/thing.py", "tests/test_the_thing.py"],
+        "removed": [],
+    }
+    listed = [
+        {"id": f"{i:040x}", "url": f"https://gitlab.example.com/-/commit/{i:040x}", **commit} for i in range(commits)
+    ]
+    project = {"id": 1, "name": "website", "path_with_namespace": "team/website", "default_branch": "main"}
+    body = {"object_kind": "push", "ref": "refs/heads/main", "project_id": 1, "project": project, "commits": listed}
+    return json.dumps(body).encode()
+
+
+class Connection(asyncio.Protocol):
+    """Sends one request after the other, when `due` says so, and notes how long each took."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.done = asyncio.get_running_loop().create_future()
+        self.answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+        self.send()
+
+    def send(self) -> None:
+        if not self.load.left:
+            self.transport.close()
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self.load.left -= 1
+        self.due = max(time.perf_counter(), self.load.next_due())
+        wait = self.due - time.perf_counter()
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self.write)
+        else:
+            self.write()
+
+    def write(self) -> None:
+        self.transport.write(next(self.load.requests))
+
+    def data_received(self, data: bytes) -> None:
+        self.answer += data
+        if not self.answer.endswith(b"}"):
+            return
+        self.load.took.append(time.perf_counter() - self.due)
+        self.load.accepted += self.answer.startswith(b"HTTP/1.1 200") and b"accepted" in self.answer
+        self.answer = b""
+        self.send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server closed the connection"))
+
+
+class Load:
+    """One run: how many deliveries, over how many connections, and how many a second (0: as fast as it goes)."""
+
+    def __init__(self, requests: Iterator[bytes], count: int, connections: int, rate: float = 0) -> None:
+        self.requests, self.left, self.connections = requests, count, connections
+        self.step = 1 / rate if rate else 0.0
+        self.due = 0.0
+        self.took: list[float] = []
+        self.accepted = 0
+        self.seconds = 0.0
+
+    def next_due(self) -> float:
+        self.due = (self.due or time.perf_counter()) + self.step if self.step else 0.0
+        return self.due
+
+    def run(self, port: int) -> Load:
+        """Sends it all and returns itself."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run(port))
+        return self
+
+    async def _run(self, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        opened = [loop.create_connection(lambda: Connection(self), "127.0.0.1", port) for _ in range(self.connections)]
+        await asyncio.gather(*(protocol.done for _, protocol in await asyncio.gather(*opened)))
+        self.seconds = time.perf_counter() - started
+
+    def per_second(self) -> float:
+        return len(self.took) / self.seconds
+
+    def p99_ms(self) -> float:
+        return sorted(self.took)[int(len(self.took) * 0.99)] * 1000
