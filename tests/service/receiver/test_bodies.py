@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from prometheus_client import REGISTRY
@@ -58,6 +59,17 @@ async def test_several_deliveries_on_one_connection(wire):
         body = json.dumps(PUSH).encode()
         writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         assert (await answer(reader))[1]["status"] == "accepted"
+
+
+async def test_an_answer_does_not_wait_for_the_clients_acknowledgement(wire):
+    reader, writer = wire
+    took = []
+    for _ in range(8):
+        started = time.perf_counter()
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        assert (await answer(reader))[0] == 200
+        took.append(time.perf_counter() - started)
+    assert min(took[2:]) < 0.035  # Nagle's algorithm and a delayed acknowledgement make it 0.04
 
 
 @pytest.mark.parametrize("length", [CAP + 1, 10**15, 10**40])

@@ -145,6 +145,18 @@ async def test_a_flushed_redis_leaves_the_last_good_copy_until_it_is_rebuilt(dir
     assert generations(directory, "two") == []
 
 
+async def test_what_the_operator_rebuilt_without_a_word_is_loaded(directory, publish, redis):
+    await publish("one", Credential(1, "t"))
+    await publish("two", Credential(1, "t"))
+    await becomes(lambda: directory.ready)
+    await redis.delete(DIRECTORY_COMPLETE)
+    await becomes(lambda: directory.ready, False)
+    await redis.hdel(DIRECTORY, "two")
+    await redis.set(DIRECTORY_COMPLETE, 1)
+    await becomes(lambda: generations(directory, "two"), [])
+    assert generations(directory, "one") == [1]
+
+
 async def test_a_stream_that_began_anew_with_lower_ids_is_noticed(directory, publish, redis, installation_key):
     await publish("one", Credential(1, "t"))
     await becomes(lambda: directory.ready)

@@ -12,7 +12,7 @@ import pytest
 
 from gitpulse_service.contract import Credential
 from harness.processes import SCRIPTS, answers, free_port, running, stop, wait_until
-from harness.receiver import SECRET
+from harness.receiver import SECRET, eventually
 
 FACTORY = [SCRIPTS / "uvicorn", "gitpulse_service.receiver.app:create_app", "--factory"]
 SERVE = """
@@ -50,7 +50,7 @@ def scrape(port):
         return page.read().decode()
 
 
-async def test_by_hand_with_curl_and_nothing_secret_shows(tmp_path, environment, publish):
+async def test_by_hand_with_curl_and_nothing_secret_shows(tmp_path, environment, publish, redis):
     await publish("managed", Credential(3, "managed-token", b"k" * 32))
     port, metrics_port, log = free_port(), free_port(), tmp_path / "receiver.log"
     argv = [SCRIPTS / "python", "-c", SERVE, str(port), str(metrics_port)]
@@ -58,6 +58,8 @@ async def test_by_hand_with_curl_and_nothing_secret_shows(tmp_path, environment,
         wait_until(lambda: curl(port, "ready")[0] == 200)
         status, body = deliver(port, SECRET)
         assert (status, bool(re.fullmatch(r'\{"status":"accepted","job_id":"\d+-\d+-\d+"\}', body))) == (200, True)
+        partition = body.split('"')[7].split("-")[0]
+        await eventually(lambda: redis.exists(f"arq:job:drain:{partition}:0"))  # the workers are woken
         assert deliver(port, "managed-token", "/managed")[0] == 200
         assert deliver(port, SECRET + "x")[0] == 401
         assert deliver(port, "managed-tokem", "/managed")[0] == 401
