@@ -36,6 +36,7 @@ class Control:
     def __init__(self, settings: OperatorSettings, world: World) -> None:
         self._world = world
         self._inventory = Inventory()
+        self._shown: dict[Ref, tuple[object, ...]] = {}
         self._runner = Runner(world, self._inventory, resync_interval=settings.resync_interval)
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
         self._unpublished: set[Ref] | None = None
@@ -65,11 +66,12 @@ class Control:
     def seen(self, body: Body) -> None:
         """A connection or project as a watch shows it: worth a run if it is new, changed, or asks for one."""
         resource = Resource.from_body(body)
-        before = self._inventory.get(resource.ref)
+        # Not what the inventory holds: the answer to a status write may have told it of an edit before the watch does.
+        shown, self._shown[resource.ref] = self._shown.get(resource.ref), resource.wishes
         self._inventory.put(resource.ref, body)
         if resource.deleted_at or (resource.ref.kind == PROJECT and not resource.held):
             return
-        if before is None or _wishes(Resource.from_body(before)) != _wishes(resource):
+        if shown != resource.wishes:
             self._agenda.put(resource.ref)
             if resource.ref.kind == CONNECTION:
                 self._world.connections.forget(resource.ref.namespace, resource.ref.name)
@@ -81,6 +83,7 @@ class Control:
         if ref.kind == CONNECTION:
             self._world.connections.forget(ref.namespace, ref.name)
             self._wake(self._inventory.users_of_connection(ref.namespace, ref.name))
+        self._shown.pop(ref, None)
         self._inventory.drop(ref)
         self._agenda.drop(ref)
 
@@ -137,7 +140,3 @@ class Control:
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
                     self.publish_first(self._inventory.refs(PROJECT))
-
-
-def _wishes(resource: Resource) -> tuple[object, ...]:
-    return resource.uid, resource.generation, resource.requested, resource.held

@@ -100,7 +100,7 @@ class Place:
         found: dict[str, Any] = json.loads(self.kubectl("get", resource, "-o", "json"))
         return found
 
-    def condition(self, resource: str, kind: str) -> dict[str, str]:
+    def condition(self, resource: str, kind: str) -> dict[str, Any]:
         """One condition of a resource; empty if it is not there."""
         conditions = self.get(resource).get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] == kind), {})

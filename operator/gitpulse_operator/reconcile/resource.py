@@ -63,6 +63,11 @@ class Resource:
         return [mapping(entry) for entry in entries] if isinstance(entries, list) else []
 
     @property
+    def wishes(self) -> tuple[object, ...]:
+        """What a run answers to: when it changes, another one is due."""
+        return self.uid, self.generation, self.requested, self.held
+
+    @property
     def requested(self) -> str | None:
         """The value by which a run was last asked for."""
         return self.annotations.get(RECONCILE_REQUESTED)
