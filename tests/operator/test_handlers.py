@@ -14,6 +14,7 @@ import pytest
 import redis as redis_client
 
 from gitpulse_operator.handlers import register
+from gitpulse_operator.metrics import STATUS_WRITES
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
 from gitpulse_sim.faults import Fault
@@ -30,6 +31,10 @@ SYSTEM = "gitpulse-system"
 async def eventually(condition: Callable[[], Any], *, what: str, within: float = 20) -> Any:
     """Polls in a thread, so that the operator in this loop goes on."""
     return await asyncio.to_thread(wait_until, condition, timeout=within, what=what)
+
+
+def status_writes() -> float:
+    return sum(s.value for m in STATUS_WRITES.collect() for s in m.samples if s.name.endswith("_total"))
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +150,14 @@ async def test_an_unchanged_restart_writes_nothing(cluster, redis):
         for number in range(5):
             await eventually(lambda n=number: cluster.is_ready(f"website-{n}"), what="ready")
         await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
-    before, hooks = cluster.versions(), dict(cluster.simulator.website.hooks)
+    before, hooks, writes = cluster.versions(), dict(cluster.simulator.website.hooks), status_writes()
     assert len(hooks) == 5
     redis.flushall()
     async with cluster.operator():
         await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
         assert redis.hlen(DIRECTORY) == 5, "complete means that all are there"
     assert cluster.versions() == before
+    assert status_writes() == writes, "a write of what is there already is a request all the same"
     assert cluster.simulator.website.hooks == hooks
 
 
