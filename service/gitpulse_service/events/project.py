@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 """A GitLab database id; a larger number fits no database and is no id."""
 
 REDACTED = "[REDACTED]"

@@ -23,13 +23,32 @@ async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | Non
     with store_errors(engine):
         async with engine.execution_options(gitpulse_writes=True).begin() as connection:
             for table, of_table in rows.items():
-                await connection.execute(_upsert(table, engine.dialect.name), of_table)
+                if engine.dialect.name == "postgresql":
+                    arrays = {name: [row[name] for row in of_table] for name in of_table[0]}
+                    await connection.execute(_upsert_arrays(table), arrays)
+                else:
+                    await connection.execute(_upsert_rows(table), of_table)
 
 
 @cache
-def _upsert(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+def _upsert_rows(table: sa.Table) -> sa.Insert:
+    return _upsert(table, sqlite.insert(table))
+
+
+@cache
+def _upsert_arrays(table: sa.Table) -> sa.Insert:
+    """One statement with an array for each column, which PostgreSQL takes up to twice as fast as one for each row."""
+    names = [column.name for column in table.columns]
+    arrays = [sa.bindparam(c.name, type_=postgresql.ARRAY(_element(c.type))) for c in table.columns]
+    return _upsert(table, postgresql.insert(table).from_select(names, sa.select(*map(sa.func.unnest, arrays))))
+
+
+def _element(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    return sa.Text() if isinstance(kind, sa.Text) else kind  # an array has no place for a collation
+
+
+def _upsert(table: sa.Table, insert: postgresql.Insert | sqlite.Insert) -> sa.Insert:
     """`INSERT … ON CONFLICT`, joining column by column; a row that has nothing new to say is not touched."""
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     said = insert.excluded
     better = {
         column: said["version"] > table.c["version"] if join is Join.STATE else _better(join, said[column.name], column)

@@ -132,7 +132,7 @@ def test_the_body_decides_and_the_header_helps(content, event, kind):
         (b'{"object_kind":"push","commits":' + b"[" * 3000, "not_json"),
         ({"object_kind": "push"}, "push: Object missing required field `id` - at `$.project`"),
         ({"object_kind": "push", "project_id": "1"}, "push: Expected `int | null`, got `str` - at `$.project_id`"),
-        ({"object_kind": "push", "project_id": -1}, "push: Expected `int` >= 0 - at `$.project_id`"),
+        ({"object_kind": "push", "project_id": 0}, "push: Expected `int` >= 1 - at `$.project_id`"),
         (
             {"object_kind": "push", "project_id": 1, "commits": [{}]},
             "push: Object missing required field `id` - at `$.commits[0]`",
