@@ -31,6 +31,8 @@ def test_a_module_says_what_it_is_for_and_fits(path):
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "a module opens with what it is for"
     assert text.count("\n") <= 400, "one noun a module"
+    if path.parent.name == "versions":
+        return  # a migration lists tables, as long as they are
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} does not fit a screen"
