@@ -36,7 +36,9 @@ JSON = st.recursive(
 @pytest.fixture(scope="module")
 def connection(redis_process):
     with serving(settings(redis_process.url, max_body_bytes=5000)) as port:
-        yield http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        yield connection
+        connection.close()
 
 
 @hypothesis_settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=150)

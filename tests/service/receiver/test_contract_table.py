@@ -7,6 +7,8 @@ from prometheus_client import REGISTRY
 
 from gitpulse_service.contract import DIRECTORY_ACKS, DIRECTORY_CHANGES, Credential, feedback_key
 from gitpulse_service.log.redis_log import DEAD
+from gitpulse_service.store.engine import create_engine
+from gitpulse_service.store.migrate import migrate
 from harness.envelopes import envelope
 from harness.event_log import open_log
 from harness.receiver import PUSH, SECRET, client_of, eventually, receiver, serving, settings
@@ -223,3 +225,15 @@ async def test_a_full_log(redis_url):
         assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable")
         assert int(answer.headers["retry-after"]) > 0
         assert counted("error", "LogFull") == before + 1
+
+
+async def test_the_numbers_are_served_beside_where_there_is_a_database(redis_url, tmp_path):
+    url = f"sqlite:///{tmp_path / 'gitpulse.db'}"
+    engine = create_engine(url)
+    await migrate(engine)
+    await engine.dispose()
+    async with receiver(settings(redis_url, database_url=url)) as client:
+        assert (await client.get("/api/v1/projects")).json() == {"projects": []}
+        assert (await client.deliver()).json()["status"] == "accepted"
+    async with receiver(settings(redis_url)) as client:
+        assert (await client.get("/api/v1/projects")).status_code == 404
