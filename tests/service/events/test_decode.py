@@ -137,7 +137,7 @@ def test_the_body_decides_and_the_header_helps(content, event, kind):
             {"object_kind": "push", "project_id": 1, "commits": [{}]},
             "push: Object missing required field `id` - at `$.commits[0]`",
         ),
-        ({"object_kind": "push", "project_id": 1, "commits": [{"id": "main"}]}, "at `$.commits[0].id`"),
+        ({"object_kind": "push", "project_id": 1, "commits": [{"id": ""}]}, "at `$.commits[0].id`"),
         (
             {"object_kind": "push", "project_id": 1, "commits": [{"id": "a" * 40, "timestamp": "soon"}]},
             "at `$.commits[0].timestamp`",
