@@ -85,7 +85,7 @@ def receiver(
     from gitpulse_service.receiver import server
     from gitpulse_service.settings import ServiceSettings
 
-    asyncio.run(server.serve(ServiceSettings.load(), host=host, port=port, metrics_port=metrics_port or None))
+    server.run(ServiceSettings.load(), host=host, port=port, metrics_port=metrics_port or None)
 
 
 @app.command()
