@@ -108,5 +108,6 @@ def test_an_operator_without_a_cluster_says_so(tmp_path, redis_url):
         KUBECONFIG=str(Path(tmp_path) / "none"),
     )
     assert done.returncode == 1
-    assert "Kubernetes" in done.stderr
+    assert "there is no kubeconfig" in done.stderr
+    assert "KUBECONFIG" in done.stderr
     assert "Traceback" not in done.stderr
