@@ -37,7 +37,7 @@ class Control:
         self._world = world
         self._inventory = Inventory()
         self._shown: dict[Ref, tuple[object, ...]] = {}
-        self._runner = Runner(world, self._inventory, resync_interval=settings.resync_interval)
+        self._runner = Runner(world, self._inventory, resync_interval=settings.resync_interval, begun=self._begun)
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
         self._unpublished: set[Ref] | None = None
 
@@ -73,9 +73,11 @@ class Control:
             return
         if shown != resource.wishes:
             self._agenda.put(resource.ref)
-            if resource.ref.kind == CONNECTION:
-                self._world.connections.forget(resource.ref.namespace, resource.ref.name)
-                self._wake(self._inventory.users_of_connection(resource.ref.namespace, resource.ref.name))
+            place = resource.ref.namespace, resource.ref.name
+            # At the start projects may use a connection before the watch shows it: that is no news to them.
+            if resource.ref.kind == CONNECTION and (shown or not self._world.connections.is_open(*place)):
+                self._world.connections.forget(*place)
+                self._wake(self._inventory.users_of_connection(*place))
 
     def gone(self, body: Body) -> None:
         """A connection or project that is no more."""
@@ -116,6 +118,10 @@ class Control:
         if ref.kind == CONNECTION and before == "False" and self._ready(ref) == "True":
             self._wake(self._inventory.users_of_connection(ref.namespace, ref.name))
         return run.again
+
+    def _begun(self, resource: Resource) -> None:
+        """At the start a run may come before the watch first shows its resource, which is then no news."""
+        self._shown.setdefault(resource.ref, resource.wishes)
 
     def _ready(self, ref: Ref) -> str | None:
         body = self._inventory.get(ref)

@@ -12,9 +12,10 @@ from typing import Any
 import kopf
 import pytest
 import redis as redis_client
+from prometheus_client import Counter
 
 from gitpulse_operator.handlers import register
-from gitpulse_operator.metrics import STATUS_WRITES
+from gitpulse_operator.metrics import GITLAB_REQUESTS, STATUS_WRITES
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
 from gitpulse_sim.faults import Fault
@@ -33,8 +34,9 @@ async def eventually(condition: Callable[[], Any], *, what: str, within: float =
     return await asyncio.to_thread(wait_until, condition, timeout=within, what=what)
 
 
-def status_writes() -> float:
-    return sum(s.value for m in STATUS_WRITES.collect() for s in m.samples if s.name.endswith("_total"))
+def total(counter: Counter) -> float:
+    """Over all labels."""
+    return sum(s.value for m in counter.collect() for s in m.samples if s.name.endswith("_total"))
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +152,16 @@ async def test_an_unchanged_restart_writes_nothing(cluster, redis):
         for number in range(5):
             await eventually(lambda n=number: cluster.is_ready(f"website-{n}"), what="ready")
         await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
-    before, hooks, writes = cluster.versions(), dict(cluster.simulator.website.hooks), status_writes()
+    before, hooks = cluster.versions(), dict(cluster.simulator.website.hooks)
+    writes, requests = total(STATUS_WRITES), total(GITLAB_REQUESTS)
     assert len(hooks) == 5
     redis.flushall()
     async with cluster.operator():
         await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
         assert redis.hlen(DIRECTORY) == 5, "complete means that all are there"
     assert cluster.versions() == before
-    assert status_writes() == writes, "a write of what is there already is a request all the same"
+    assert total(STATUS_WRITES) == writes, "a write of what is there already is a request all the same"
+    assert total(GITLAB_REQUESTS) - requests <= 5 + 4, "one for each hook, and what the connection asks"
     assert cluster.simulator.website.hooks == hooks
 
 

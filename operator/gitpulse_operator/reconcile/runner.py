@@ -41,10 +41,19 @@ class Run:
 class Runner:
     """Runs resources one by one; the same for those of a cluster and of a folder."""
 
-    def __init__(self, world: World, inventory: Inventory, *, resync_interval: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        inventory: Inventory,
+        *,
+        resync_interval: float,
+        begun: Callable[[Resource], None] = lambda _: None,
+    ) -> None:
+        """`begun` is told of each resource that a run answers to, as that run sees it."""
         self._world = world
         self._inventory = inventory
         self._resync_interval = resync_interval
+        self._begun = begun
         self._failures: Counter[Ref] = Counter()
 
     async def run(self, ref: Ref) -> Run:
@@ -54,6 +63,7 @@ class Runner:
             resource = Resource.from_body(body) if body else None
             if resource is None or resource.deleted_at or (ref.kind == PROJECT and not resource.held):
                 return Run(None)
+            self._begun(resource)
             outcome = await self._reconcile(resource)
             if outcome is None:
                 return Run(None)
