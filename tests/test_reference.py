@@ -30,3 +30,15 @@ def test_the_page_is_what_the_source_says(reference):
 def test_every_setting_is_documented(reference, settings):
     own = set(settings.__annotations__) - {"model_config"}
     assert own == set(reference.docstrings(settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "package"),
+    [(ServiceSettings, "service/gitpulse_service"), (OperatorSettings, "operator/gitpulse_operator")],
+)
+def test_every_setting_does_something(settings, package):
+    folder = DOCS.parent / package
+    code = "".join(p.read_text() for p in folder.rglob("*.py") if p.name != "settings.py")
+    properties = {"watch_namespaces": "namespaces"}  # read through a property that splits it
+    unused = [n for n in settings.model_fields if f"settings.{properties.get(n, n)}" not in code]
+    assert unused == []

@@ -91,13 +91,14 @@ def receiver(
 @app.command()
 def worker(
     burst: Annotated[bool, typer.Option("--burst", help="Work until nothing is left, then exit.")] = False,
+    host: Annotated[str, typer.Option(help="Address of the metrics.")] = "0.0.0.0",  # noqa: S104
     metrics_port: MetricsPort = 9102,
 ) -> None:
     """Count what the receivers have stored."""
     from gitpulse_service.settings import ServiceSettings
     from gitpulse_service.worker import main as worker_main
 
-    worker_main.run(ServiceSettings.load(), burst=burst, metrics_port=metrics_port or None)
+    worker_main.run(ServiceSettings.load(), burst=burst, host=host, metrics_port=metrics_port or None)
 
 
 @app.command()

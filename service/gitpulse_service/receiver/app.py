@@ -14,12 +14,11 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from gitpulse_service import metrics
+from gitpulse_service import logs, metrics
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
-from gitpulse_service.receiver import logs
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
 from gitpulse_service.receiver.refusals import RefusalNotes

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 import uvloop
 
-from gitpulse_service import metrics
+from gitpulse_service import logs, metrics
 from gitpulse_service.errors import CannotServe
-from gitpulse_service.receiver import logs
 from gitpulse_service.receiver.app import METRICS_PORT, create_app
 from gitpulse_service.settings import ServiceSettings
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from gitpulse_service import metrics
 from gitpulse_service.errors import LogUnavailable, StoreUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.settings import ServiceSettings
+from gitpulse_service.store.retention import forget_deliveries
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ LONGEST_WAIT = 15.0
 """Seconds between two tries while log or database are away."""
 
 Context: TypeAlias = dict[Any, Any]
-"""What arq hands to every job: ours under `drain`, `log` and `consumer`, its own under `redis` and `job_try`."""
+"""What arq hands to every job: what `main` puts in at start, and its own under `redis` and `job_try`."""
 
 
 def backoff(tries: int) -> float:
@@ -64,6 +66,16 @@ async def sweep(context: Context) -> None:
         await context["redis"].enqueue_job(JOB, partition, _job_id=f"{JOB}:{partition}:{context['consumer']}")
 
 
+async def retire(context: Context) -> None:
+    """Forgets raw deliveries whose time is over."""
+    try:
+        forgotten = await forget_deliveries(context["engine"], datetime.now(UTC) - context["raw_kept"])
+    except StoreUnavailable as error:
+        logger.warning("raw deliveries are kept for now: %s", error)
+    else:
+        logger.info("forgot %d raw deliveries", forgotten)
+
+
 def arq_settings(settings: ServiceSettings) -> dict[str, Any]:
     """What arq is told, whoever starts it. Its defaults would run 20 jobs a second and unpickle what is in Redis."""
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it writes two lines a job
@@ -71,9 +83,10 @@ def arq_settings(settings: ServiceSettings) -> dict[str, Any]:
     # mypy: arq wants coroutines that take any arguments.
     job = func(drain, name=JOB, max_tries=sys.maxsize)  # type: ignore[arg-type]
     every = cron(sweep, second=set(range(0, 60, SWEEP_EVERY)), run_at_startup=True, max_tries=1)  # type: ignore[arg-type]
+    hourly = cron(retire, minute=17, max_tries=1)  # type: ignore[arg-type]
     return {
         "functions": [job],
-        "cron_jobs": [every],
+        "cron_jobs": [every, hourly],
         "redis_pool": ArqRedis(connect(settings.redis_url).connection_pool, **serialize),
         "max_jobs": 64,
         "job_timeout": JOB_TIMEOUT,

@@ -11,12 +11,13 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from gitpulse_service import metrics
+from gitpulse_service import logs, metrics
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import LogUnavailable, ServiceError, StoreUnavailable
 from gitpulse_service.log.connection import log_errors
@@ -60,6 +61,7 @@ async def work(
     stop: asyncio.Event | None = None,
 ) -> None:
     """The same in a running event loop, until `stop` is set or, without it, until a signal."""
+    logs.configure()
     async with _opened(settings) as context:
         with contextlib.ExitStack() as stack:
             if metrics_port is not None:
@@ -82,7 +84,13 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
         await _patiently(log.backlog)
         await _patiently(lambda: migrate(engine))
         limits = Limits(settings.batch_events, settings.batch_bytes)
-        yield {"log": log, "drain": Drain(log, engine, consumer=consumer, limits=limits), "consumer": consumer}
+        yield {
+            "log": log,
+            "engine": engine,
+            "drain": Drain(log, engine, consumer=consumer, limits=limits),
+            "consumer": consumer,
+            "raw_kept": timedelta(days=settings.raw_retention_days),
+        }
 
 
 def _database_url(settings: ServiceSettings) -> str:
@@ -159,6 +167,7 @@ def __getattr__(name: str) -> object:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- for whoever started us, before there is a log
         raise SystemExit(2) from None
+    logs.configure()
     stack = contextlib.AsyncExitStack()
 
     async def on_startup(context: Context) -> None:

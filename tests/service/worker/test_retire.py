@@ -1,0 +1,31 @@
+"""The hourly job that forgets raw deliveries."""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from gitpulse_service.events.envelope import Envelope
+from gitpulse_service.settings import ServiceSettings
+from gitpulse_service.store import tables
+from gitpulse_service.store.write import apply
+from gitpulse_service.worker.jobs import arq_settings, retire
+
+
+def envelope(name: str, received: datetime) -> Envelope:
+    return Envelope("hook", name, "Push Hook", "https://gitlab.example.com", 1, int(received.timestamp() * 1000), b"{}")
+
+
+async def test_what_is_older_than_the_setting_goes(engine):
+    now = datetime.now(UTC)
+    await apply(
+        engine, [(envelope("old", now - timedelta(days=3)), None), (envelope("new", now - timedelta(days=1)), None)]
+    )
+    await retire({"engine": engine, "raw_kept": timedelta(days=2)})
+    async with engine.connect() as connection:
+        assert (await connection.execute(sa.select(tables.delivery.c.delivery_id))).scalars().all() == ["new"]
+
+
+async def test_arq_runs_it_every_hour(service_environment):
+    jobs = {job.name: job for job in arq_settings(ServiceSettings.load())["cron_jobs"]}
+    assert jobs["cron:retire"].minute is not None
+    assert jobs["cron:retire"].hour is None
