@@ -73,11 +73,18 @@ class Control:
             return
         if shown != resource.wishes:
             self._agenda.put(resource.ref)
-            place = resource.ref.namespace, resource.ref.name
-            # At the start projects may use a connection before the watch shows it: that is no news to them.
-            if resource.ref.kind == CONNECTION and (shown or not self._world.connections.is_open(*place)):
-                self._world.connections.forget(*place)
-                self._wake(self._inventory.users_of_connection(*place))
+            if resource.ref.kind == CONNECTION:
+                self._connection_changed(resource.ref, known=shown is not None)
+
+    def _connection_changed(self, ref: Ref, *, known: bool) -> None:
+        """Wakes its projects; where the watch shows it for the first time, those that have missed it.
+
+        At the start the others use it before it is shown.
+        """
+        users = self._inventory.users_of_connection(ref.namespace, ref.name)
+        if known:
+            self._world.connections.forget(ref.namespace, ref.name)
+        self._wake(users if known else {user for user in users if self._ready(user) != "True"})
 
     def gone(self, body: Body) -> None:
         """A connection or project that is no more."""

@@ -41,10 +41,6 @@ class OpenConnections:
             self._open[namespace, name] = (spec, token, gitlab)
             return gitlab
 
-    def is_open(self, namespace: str, name: str) -> bool:
-        """Whether it is open."""
-        return (namespace, name) in self._open
-
     def forget(self, namespace: str, name: str) -> None:
         """Drops a connection; whoever needs it opens it again."""
         self._open.pop((namespace, name), None)

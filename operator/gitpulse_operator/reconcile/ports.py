@@ -119,10 +119,6 @@ class Connections(Protocol):
         """The same, with spec and token read anew."""
         ...
 
-    def is_open(self, namespace: str, name: str) -> bool:
-        """Whether somebody has opened it, and nobody had it forgotten since."""
-        ...
-
     def forget(self, namespace: str, name: str) -> None:
         """Has spec and token read anew by whoever opens it next."""
         ...
