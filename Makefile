@@ -20,7 +20,7 @@ $(VENV)/.ready: pyproject.toml
 	@echo "Setting up $(VENV): GitPulse, its libraries, an embedded Redis and PostgreSQL, test tools (about 30 s, once)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' | grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c1-120 >&2
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' | sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Installing collected.*/  installing/p' >&2
 	@$(BIN)/gitpulse --version >/dev/null && touch $@
 
 demo: setup ## Run all of GitPulse on this machine (ONCE=1: check the numbers and end)
