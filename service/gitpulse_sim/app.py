@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gitpulse_sim import control, page
-from gitpulse_sim.api import code, deliveries, hooks, identity, places, work
+from gitpulse_sim.api import deliveries, hooks, places, work
 from gitpulse_sim.api.door import RawPaths
 from gitpulse_sim.commands import Control
 from gitpulse_sim.deliver import Engine
@@ -34,9 +34,7 @@ def create_app(world: World) -> Starlette:
     routes = [
         Route("/", page.front_page),
         *control.routes(),
-        *identity.routes(),
         *places.routes(),
-        *code.routes(),
         *work.routes(),
     ]
     for base in ("/projects/{id}", "/groups/{id}"):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from gitpulse_sim.deliver import Event
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.payloads.pipeline import job, pipeline
-from gitpulse_sim.payloads.release import deployment, release
+from gitpulse_sim.payloads.ci import deployment, job, pipeline, release
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit
 from gitpulse_sim.work import FINAL_STATUSES, Deployment, Job, MergeRequest, Pipeline, PipelineStatus, Release
@@ -49,8 +47,7 @@ async def start_pipeline(
 
 async def run_pipeline(forge: Forge, project: Project, subject: Pipeline, *, at: datetime) -> None:
     """The runner takes it."""
-    subject.started_at = at
-    for one in subject.jobs:
+    for one in (subject, *subject.jobs):
         one.started_at = at
     await _tell(forge, project, subject, "running", at)
 
@@ -61,8 +58,7 @@ async def finish_pipeline(
     """Ends with a final status; of a failed one the last job failed. Raises BadRequest."""
     if status not in FINAL_STATUSES:
         raise BadRequest(f"{status} is not a status that a pipeline ends with; use one of {', '.join(FINAL_STATUSES)}")
-    subject.finished_at = at
-    for one in subject.jobs:
+    for one in (subject, *subject.jobs):
         one.finished_at = at
     await _tell(forge, project, subject, status, at)
 
@@ -72,12 +68,9 @@ async def publish(
 ) -> Release:
     """Tags a commit and releases it."""
     await forge.tag(project, user, tag, at=at, target=commit.sha, message=f"Release {tag}")
-    subject = Release(
-        id=forge.world.next_id("release"), name=tag, tag=tag, description=notes, commit=commit, created_at=at
-    )
+    subject = Release(id=forge.world.next_id("release"), tag=tag, description=notes, commit=commit, created_at=at)
     project.releases.append(subject)
-    data = release(forge.frame, project, subject, "create")
-    await forge.engine.emit(project, Event(toggle="releases_events", data=data))
+    await forge.tell(project, "releases_events", release(forge.frame, project, subject))
     return subject
 
 
@@ -93,13 +86,11 @@ async def deploy(
 ) -> Deployment:
     """A deployment that goes through these statuses."""
     subject = Deployment(
-        id=forge.world.next_id("deployment"), environment=environment, tier=environment, status=statuses[0],
-        commit=commit, user=user, created_at=at, status_changed_at=at,
+        id=forge.world.next_id("deployment"), environment=environment, status=statuses[0], commit=commit, user=user,
+        status_changed_at=at,
     )  # fmt: skip
-    project.deployments.append(subject)
     for subject.status in statuses:
-        data = deployment(forge.frame, project, subject)
-        await forge.engine.emit(project, Event(toggle="deployment_events", data=data))
+        await forge.tell(project, "deployment_events", deployment(forge.frame, project, subject))
     return subject
 
 
@@ -108,6 +99,5 @@ async def _tell(forge: Forge, project: Project, subject: Pipeline, status: Pipel
     for one in subject.jobs:
         one.status = "success" if status == "failed" and one is not subject.jobs[-1] else status
         one.failure_reason = "script_failure" if one.status == "failed" else None
-        data = job(forge.frame, project, subject, one)
-        await forge.engine.emit(project, Event(toggle="job_events", data=data))
-    await forge.engine.emit(project, Event(toggle="pipeline_events", data=pipeline(forge.frame, project, subject)))
+        await forge.tell(project, "job_events", job(forge.frame, project, subject, one))
+    await forge.tell(project, "pipeline_events", pipeline(forge.frame, project, subject))

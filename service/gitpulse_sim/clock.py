@@ -1,12 +1,15 @@
-"""The instance's clock: the wall's, shifted or stopped on request.
+"""Time in the instance: its clock, and the shapes in which GitLab writes a time (all of them are seen in deliveries).
 
-Everything GitLab remembers is told by it: backoffs, limits, retention, token expiry. Only the `webhook-timestamp` of
-a delivery is not, because the receiver at the other end lives in real time (see `deliver`).
+Everything GitLab remembers is told by the clock: backoffs, limits, retention, token expiry. Only the
+`webhook-timestamp` of a delivery is not, because the receiver at the other end lives in real time (see `deliver`).
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+
+Stamp = Callable[[datetime], str]
 
 
 class Clock:
@@ -34,3 +37,23 @@ class Clock:
     def follow_wall(self) -> None:
         """Is the wall clock again."""
         self._shift, self._stopped = timedelta(), None
+
+
+def spaced(zone: tzinfo) -> Stamp:
+    """`2025-08-05 21:48:25 UTC`, or with `+0100` where the instance's zone is not UTC: what real deliveries carry."""
+
+    def stamp(at: datetime) -> str:
+        local = at.astimezone(zone)
+        return f"{local:%Y-%m-%d %H:%M:%S} " + ("UTC" if local.tzname() == "UTC" else f"{local:%z}")
+
+    return stamp
+
+
+def iso_milliseconds(at: datetime) -> str:
+    """`2025-05-21T16:06:02.869Z`: test deliveries, and the REST API."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def iso_offset(at: datetime) -> str:
+    """`2026-01-31T18:45:47+01:00`, in the time's own offset: commits, and member, subgroup and project events."""
+    return at.replace(microsecond=0).isoformat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from dataclasses import dataclass
 
 
@@ -38,3 +39,35 @@ class Fault:
         if self.count > 0:
             self.count -= 1
         return True
+
+    @property
+    def body(self) -> dict[str, object] | str:
+        """What GitLab, or the proxy before it, says with this status."""
+        return _WORDS.get(self.status or 0, f"GitLab is not responding ({self.status})\n")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of a throttle with Retry-After, the whole set; the bare form is what application limits answer."""
+        if self.retry_after is None:
+            return {}
+        headers = {"Retry-After": str(self.retry_after)}
+        if self.status == 429:
+            reset = int(time.time()) + self.retry_after
+            headers |= {
+                "RateLimit-Limit": "60",
+                "RateLimit-Name": "throttle_authenticated_api",
+                "RateLimit-Observed": "61",
+                "RateLimit-Remaining": "0",
+                "RateLimit-Reset": str(reset),
+                "RateLimit-ResetTime": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(reset)),
+            }
+        return headers
+
+
+_WORDS: dict[int, dict[str, object] | str] = {
+    401: {"message": "401 Unauthorized"},
+    403: {"message": "403 Forbidden"},
+    404: {"message": "404 Not found"},
+    429: "Retry later\n",
+    500: {"message": "500 Internal Server Error"},
+}

@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from gitpulse_sim.clock import spaced
 from gitpulse_sim.deliver import Engine, Event
-from gitpulse_sim.payloads.common import Frame
-from gitpulse_sim.payloads.merge_request import merge_request
+from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
+from gitpulse_sim.payloads.work import merge_request
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit, Draft, Person, Repository
-from gitpulse_sim.stamps import spaced
-from gitpulse_sim.world import Project, World
+from gitpulse_sim.world import Parent, Project, World
 
 
 class Forge:
@@ -31,6 +31,10 @@ class Forge:
     @property
     def frame(self) -> Frame:
         return Frame(url=self.world.url, stamp=spaced(self.world.instance.zone), release=self.world.instance.release)
+
+    async def tell(self, parent: Parent, toggle: str, data: Data, *, branch: str | None = None) -> None:
+        """Lets the hooks of a project or group know what happened there."""
+        await self.engine.emit(parent, Event(toggle=toggle, data=data, branch=branch))
 
     async def push(
         self, project: Project, user: User, branch: str, drafts: Sequence[Draft], *, onto: str | None = None
@@ -106,8 +110,7 @@ class Forge:
             return
         for change in changes:
             toggle = "tag_push_events" if change.is_tag else "push_events"
-            data = push(self.frame, project, user, change)
-            await self.engine.emit(project, Event(toggle=toggle, data=data, branch=change.branch))
+            await self.tell(project, toggle, push(self.frame, project, user, change), branch=change.branch)
             await self._update_merge_requests(project, user, change)
 
     async def _update_merge_requests(self, project: Project, user: User, change: RefChange) -> None:
@@ -118,7 +121,7 @@ class Forge:
             request.last_commit = change.commits[-1]
             request.updated_at = request.last_commit.committed_at
             data = merge_request(self.frame, project, user, request, "update", oldrev=change.before)
-            await self.engine.emit(project, Event(toggle="merge_requests_events", data=data))
+            await self.tell(project, "merge_requests_events", data)
 
     def _lock(self, project: Project) -> asyncio.Lock:
         return self._locks.setdefault(project.id, asyncio.Lock())

@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import urlsplit
 
 from gitpulse_sim.hook_log import HookLog
@@ -21,42 +22,39 @@ ParentKind = Literal["project", "group"]
 AlertStatus = Literal["executable", "temporarily_disabled", "disabled"]
 
 
-class Toggle(NamedTuple):
-    """One kind of event that a hook may ask for."""
+@dataclass(frozen=True, slots=True)
+class Toggle:
+    """One kind of event that a hook may ask for, by the attribute of that name."""
 
-    trigger: str
-    """GitLab's internal name, as the hook's log shows it."""
-    header: str
-    """`X-Gitlab-Event`."""
+    name: str
     since: tuple[int, int] = (0, 0)
     parents: tuple[ParentKind, ...] = ("project", "group")
 
+    @property
+    def trigger(self) -> str:
+        """GitLab's internal name, as the hook's log shows it: `push_hooks`, and for `issues_events` `issue_hooks`."""
+        return self.name.removesuffix("_events").removesuffix("s") + "_hooks"
 
-TOGGLES = {
-    "push_events": Toggle("push_hooks", "Push Hook"),
-    "tag_push_events": Toggle("tag_push_hooks", "Tag Push Hook"),
-    "issues_events": Toggle("issue_hooks", "Issue Hook"),
-    "confidential_issues_events": Toggle("confidential_issue_hooks", "Confidential Issue Hook"),
-    "note_events": Toggle("note_hooks", "Note Hook"),
-    "confidential_note_events": Toggle("confidential_note_hooks", "Confidential Note Hook"),
-    "merge_requests_events": Toggle("merge_request_hooks", "Merge Request Hook"),
-    "job_events": Toggle("job_hooks", "Job Hook"),
-    "pipeline_events": Toggle("pipeline_hooks", "Pipeline Hook"),
-    "wiki_page_events": Toggle("wiki_page_hooks", "Wiki Page Hook"),
-    "deployment_events": Toggle("deployment_hooks", "Deployment Hook"),
-    "feature_flag_events": Toggle("feature_flag_hooks", "Feature Flag Hook"),
-    "releases_events": Toggle("release_hooks", "Release Hook"),
-    "milestone_events": Toggle("milestone_hooks", "Milestone Hook", (18, 2)),
-    "emoji_events": Toggle("emoji_hooks", "Emoji Hook"),
-    "resource_access_token_events": Toggle("resource_access_token_hooks", "Resource Access Token Hook"),
-    "resource_deploy_token_events": Toggle(
-        "resource_deploy_token_hooks", "Resource Deploy Token Hook", (19, 0), ("project",)
-    ),
-    "vulnerability_events": Toggle("vulnerability_hooks", "Vulnerability Hook", (17, 7)),
-    "member_events": Toggle("member_hooks", "Member Hook", parents=("group",)),
-    "subgroup_events": Toggle("subgroup_hooks", "Subgroup Hook", parents=("group",)),
-    "project_events": Toggle("project_hooks", "Project Hook", (17, 6), ("group",)),
-}
+    @property
+    def header(self) -> str:
+        """`X-Gitlab-Event`: the same in words, of one."""
+        return self.trigger.removesuffix("s").replace("_", " ").title()
+
+
+_EVERYWHERE = (
+    "push_events", "tag_push_events", "issues_events", "confidential_issues_events", "note_events",
+    "confidential_note_events", "merge_requests_events", "job_events", "pipeline_events", "wiki_page_events",
+    "deployment_events", "feature_flag_events", "releases_events", "emoji_events", "resource_access_token_events",
+)  # fmt: skip
+_SOMEWHERE = (
+    Toggle("milestone_events", (18, 2)),
+    Toggle("resource_deploy_token_events", (19, 0), ("project",)),
+    Toggle("vulnerability_events", (17, 7)),
+    Toggle("member_events", parents=("group",)),
+    Toggle("subgroup_events", parents=("group",)),
+    Toggle("project_events", (17, 6), ("group",)),
+)
+TOGGLES = {toggle.name: toggle for toggle in (*map(Toggle, _EVERYWHERE), *_SOMEWHERE)}
 
 FAILURES_BEFORE_BACKOFF = 3
 FAILURES_UNTIL_DISABLED = 40
@@ -135,12 +133,15 @@ class Hook:
             return re.search(wanted, branch) is not None
         return re.fullmatch(".*".join(re.escape(part) for part in wanted.split("*")), branch) is not None
 
-    def reset_after(self, before: Hook, *, token_sent: bool, signing_token_sent: bool, instance: Instance) -> None:
-        """Takes away from a changed hook what GitLab does not let survive a changed URL; runs before validation."""
+    def reset_after(self, before: Hook, *, sent: Collection[str], instance: Instance) -> None:
+        """Takes away from a changed hook what GitLab does not let survive a changed URL; runs before validation.
+
+        `sent` names the attributes that the request carried.
+        """
         if self.url != before.url:
-            if not token_sent:
+            if "token" not in sent:
                 self.token = None
-            if instance.url_change_clears_signing_token and not signing_token_sent:
+            if instance.url_change_clears_signing_token and "signing_token" not in sent:
                 self.signing_token = None
             if self.url_variables == before.url_variables:
                 self.url_variables = {}  # re-used under a changed URL

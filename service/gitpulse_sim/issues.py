@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gitpulse_sim.deliver import Event
-from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.payloads.issue import issue
-from gitpulse_sim.payloads.note import note
+from gitpulse_sim.payloads.work import issue, note
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
 from gitpulse_sim.work import Issue, Label, MergeRequest, Note
@@ -40,18 +37,14 @@ async def open_issue(
 
 async def close_issue(forge: Forge, project: Project, user: User, subject: Issue, *, at: datetime) -> None:
     """Raises BadRequest."""
-    if subject.state != "opened":
-        raise BadRequest(f"issue #{subject.iid} is closed already")
-    subject.state, subject.closed_at, subject.closed_by, subject.updated_at = "closed", at, user, at
-    await _tell(forge, project, user, subject, "close", {"state_id": {"previous": 1, "current": 2}})
+    changes = subject.move("opened", "closed", by=user, at=at)
+    await _tell(forge, project, user, subject, "close", changes)
 
 
 async def reopen_issue(forge: Forge, project: Project, user: User, subject: Issue, *, at: datetime) -> None:
     """Raises BadRequest."""
-    if subject.state != "closed":
-        raise BadRequest(f"issue #{subject.iid} is open")
-    subject.state, subject.closed_at, subject.closed_by, subject.updated_at = "opened", None, None, at
-    await _tell(forge, project, user, subject, "reopen", {"state_id": {"previous": 2, "current": 1}})
+    changes = subject.move("closed", "opened", by=user, at=at)
+    await _tell(forge, project, user, subject, "reopen", changes)
 
 
 async def comment(
@@ -71,13 +64,12 @@ async def comment(
     )
     project.notes.append(subject)
     toggle = "confidential_note_events" if confidential else "note_events"
-    await forge.engine.emit(project, Event(toggle=toggle, data=note(forge.frame, project, subject)))
+    await forge.tell(project, toggle, note(forge.frame, project, subject))
     return subject
 
 
 async def _tell(
     forge: Forge, project: Project, user: User, subject: Issue, action: str, changes: Mapping[str, object]
 ) -> None:
-    data = issue(forge.frame, project, user, subject, action, changes=changes)
     toggle = "confidential_issues_events" if subject.confidential else "issues_events"
-    await forge.engine.emit(project, Event(toggle=toggle, data=data))
+    await forge.tell(project, toggle, issue(forge.frame, project, user, subject, action, changes=changes))

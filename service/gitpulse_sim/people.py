@@ -29,6 +29,14 @@ class User:
     public_email: str = ""
     admin: bool = False
 
+    @property
+    def shown_email(self) -> str:
+        return self.public_email or "[REDACTED]"
+
+    @property
+    def avatar(self) -> str:
+        return f"https://www.gravatar.com/avatar/{self.id:032x}?s=80&d=identicon"
+
 
 @dataclass(slots=True, kw_only=True)
 class AccessToken:

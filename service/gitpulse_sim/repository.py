@@ -57,6 +57,10 @@ class Commit:
     removed: tuple[str, ...] = ()
 
     @property
+    def short_sha(self) -> str:
+        return self.sha[:8]
+
+    @property
     def title(self) -> str:
         return self.message.split("\n", 1)[0]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
+from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
 
 PipelineStatus = Literal["pending", "running", "success", "failed", "canceled", "skipped"]
-MergeRequestState = Literal["opened", "closed", "merged"]
+State = Literal["opened", "closed", "merged"]
+STATE_IDS = {"opened": 1, "closed": 2, "merged": 3, "locked": 4}
 FINAL_STATUSES = ("success", "failed", "canceled", "skipped")
 
 
@@ -25,53 +27,75 @@ class Label:
 
 
 @dataclass(slots=True, kw_only=True)
-class MergeRequest:
-    """A merge request within one project."""
+class Discussed:
+    """What a merge request and an issue have in common."""
 
     id: int
     iid: int
     title: str
     description: str
     author: User
-    source_branch: str
-    target_branch: str
     created_at: datetime
     updated_at: datetime
+    state: State = "opened"
+    assignees: list[User] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    closed_at: datetime | None = None
+    closed_by: User | None = None
+
+    @property
+    def state_id(self) -> int:
+        return STATE_IDS[self.state]
+
+    def must_be(self, state: State) -> None:
+        """Raises BadRequest."""
+        if self.state != state:
+            raise BadRequest(f"number {self.iid} is {self.state}, not {state}")
+
+    def move(self, before: State, state: State, *, by: User, at: datetime) -> dict[str, object]:
+        """From one state to another. Returns what a payload's `changes` say of it. Raises BadRequest."""
+        self.must_be(before)
+        self.state, self.updated_at = state, at
+        self.closed_at, self.closed_by = (at, by) if state == "closed" else (None, None)
+        return {"state_id": {"previous": STATE_IDS[before], "current": STATE_IDS[state]}}
+
+
+@dataclass(slots=True, kw_only=True)
+class MergeRequest(Discussed):
+    """A merge request within one project."""
+
+    source_branch: str
+    target_branch: str
     last_commit: Commit
     """Of the source branch."""
-    state: MergeRequestState = "opened"
     draft: bool = False
-    assignees: list[User] = field(default_factory=list)
     reviewers: list[User] = field(default_factory=list)
     approved_by: list[User] = field(default_factory=list)
-    labels: list[Label] = field(default_factory=list)
     merge_commit_sha: str | None = None
     merge_user: User | None = None
     merged_at: datetime | None = None
     actioned_at: datetime | None = None
     """Of the newest action that left `updated_at` alone (an approval)."""
-    closed_at: datetime | None = None
-    closed_by: User | None = None
+
+    @property
+    def page(self) -> str:
+        return f"merge_requests/{self.iid}"
 
 
 @dataclass(slots=True, kw_only=True)
-class Issue:
+class Issue(Discussed):
     """An issue, or a work item of another type."""
 
-    id: int
-    iid: int
-    title: str
-    description: str
-    author: User
-    created_at: datetime
-    updated_at: datetime
     type: str = "Issue"
-    state: Literal["opened", "closed"] = "opened"
     confidential: bool = False
-    assignees: list[User] = field(default_factory=list)
-    labels: list[Label] = field(default_factory=list)
-    closed_at: datetime | None = None
-    closed_by: User | None = None
+
+    @property
+    def issue_type(self) -> str:
+        return self.type.lower()
+
+    @property
+    def page(self) -> str:
+        return f"issues/{self.iid}" if self.type == "Issue" else f"work_items/{self.iid}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,37 +115,60 @@ class Note:
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
-    """One job of a pipeline."""
+class Run:
+    """What the machinery runs: a job, or the pipeline of all."""
 
+    whole_seconds: ClassVar[bool] = False
+    """GitLab rounds a pipeline's durations, and a job's not."""
     id: int
-    name: str
-    stage: str
     created_at: datetime
-    status: str = "created"
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def duration(self) -> float | None:
+        return self._seconds(self.started_at, self.finished_at)
+
+    @property
+    def queued_duration(self) -> float | None:
+        return self._seconds(self.created_at, self.started_at)
+
+    def _seconds(self, start: datetime | None, end: datetime | None) -> float | None:
+        if start is None or end is None:
+            return None
+        seconds = (end - start).total_seconds()
+        return int(seconds) if self.whole_seconds else seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class Job(Run):
+    """One job of a pipeline."""
+
+    name: str
+    stage: str
+    status: str = "created"
     failure_reason: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class Pipeline:
+class Pipeline(Run):
     """One run of a project's CI."""
 
-    id: int
+    whole_seconds = True
     iid: int
     ref: str
     commit: Commit
     before_sha: str
     user: User
-    created_at: datetime
     updated_at: datetime
     jobs: list[Job]
     source: str = "push"
     status: PipelineStatus = "pending"
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
     merge_request: MergeRequest | None = None
+
+    @property
+    def page(self) -> str:
+        return f"pipelines/{self.id}"
 
     @property
     def stages(self) -> list[str]:
@@ -133,7 +180,6 @@ class Release:
     """A release of a tag."""
 
     id: int
-    name: str
     tag: str
     description: str
     commit: Commit
@@ -146,10 +192,7 @@ class Deployment:
 
     id: int
     environment: str
-    tier: str
     status: str
     commit: Commit
     user: User
-    job: Job | None = None
-    created_at: datetime
     status_changed_at: datetime

@@ -12,15 +12,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from gitpulse_sim.clock import Clock
+from gitpulse_sim.clock import Clock, iso_milliseconds
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.hook import Hook, ParentKind
 from gitpulse_sim.instance import Instance
 from gitpulse_sim.people import AccessToken, Role, User
 from gitpulse_sim.repository import Repository
-from gitpulse_sim.stamps import iso_milliseconds
-from gitpulse_sim.work import Deployment, Issue, Label, MergeRequest, Note, Pipeline, Release
+from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline, Release
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -69,7 +68,6 @@ class Project:
     notes: list[Note] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
-    deployments: list[Deployment] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     """How many events of each kind (by toggle) happened here, whether or not a hook wanted them."""
 

@@ -42,7 +42,6 @@ def test_commits_and_comparison(simulator, website, worked):
     assert [commit["id"] for commit in compared["commits"]] == git(
         "log", "--reverse", "--format=%H", "main..two"
     ).split()
-    assert all(diff["new_file"] for diff in compared["diffs"])
     with pytest.raises(gitlab.GitlabGetError):
         website.commits.get("nowhere")
 
@@ -78,5 +77,3 @@ def test_places(gl, acme):
     assert [one.full_path for one in gl.groups.list(get_all=True)] == ["acme"]
     assert len(gl.groups.get("acme").members.list(get_all=True)) == 6
     assert {one.access_level for one in gl.projects.get(1).members_all.list(get_all=True)} == {30, 40, 50}
-    assert [one.username for one in gl.users.list(username="bob", get_all=True)] == ["bob"]
-    assert gl.projects.get(1).branches.list(get_all=True) == []

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.forge import Forge
+from gitpulse_sim.frame import Frame
 from gitpulse_sim.people import AccessToken, Role, User
-from gitpulse_sim.work import Issue, MergeRequest, Pipeline
 from gitpulse_sim.world import Group, P, Parent, Project
-
-Numbered = TypeVar("Numbered", MergeRequest, Issue)
 
 READING_SCOPES = {"api", "read_api"}
 
@@ -49,6 +48,7 @@ class Call:
         self.world = forge.world
         self.token = token
         self.params = params
+        self.frame = Frame(url=forge.world.url, stamp=iso_milliseconds)
 
     @property
     def user(self) -> User:
@@ -60,10 +60,7 @@ class Call:
 
     def number(self, name: str) -> int:
         """A part of the path that must be a number."""
-        text = self.path(name)
-        if not text.isdigit():
-            raise Refused(400, {"error": f"{name} is invalid"})
-        return int(text)
+        return _whole(name, self.path(name))
 
     def text(self, name: str, default: str = "") -> str:
         value = self.params.get(name)
@@ -71,10 +68,10 @@ class Call:
 
     def whole(self, name: str, default: int = 0) -> int:
         """A parameter that must be a number."""
-        text = self.text(name, str(default))
-        if not text.isdigit():
-            raise Refused(400, {"error": f"{name} is invalid"})
-        return int(text)
+        return _whole(name, self.text(name, str(default)))
+
+    def flag(self, name: str) -> bool:
+        return self.text(name).lower() == "true"
 
     def project(self, role: Role = Role.GUEST) -> Project:
         """The project of the path. Invisible is 404, a role too weak is 403."""
@@ -96,21 +93,14 @@ class Call:
             raise Refused(403, FORBIDDEN)
         return found
 
-    def merge_request(self) -> MergeRequest:
-        return _by_iid(self.project().merge_requests, self.number("iid"))
 
-    def issue(self) -> Issue:
-        return _by_iid(self.project().issues, self.number("iid"))
-
-    def pipeline(self) -> Pipeline:
-        number = self.number("pipeline_id")
-        for pipeline in self.project().pipelines:
-            if pipeline.id == number:
-                return pipeline
-        raise not_found()
+Answer: TypeAlias = Mapping[str, object] | Sequence[object] | Response | None
+"""What a handler gives: an object, rows to be paged, nothing (204), or a response of its own."""
+Handler: TypeAlias = Callable[[Call], Answer | Awaitable[Answer]]
 
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+def created(data: Mapping[str, object]) -> Response:
+    return JSONResponse(data, 201)
 
 
 async def open_call(request: Request, forge: Forge) -> Call:
@@ -161,8 +151,7 @@ async def _body(request: Request) -> dict[str, object]:
     return value
 
 
-def _by_iid(things: Sequence[Numbered], iid: int) -> Numbered:
-    for thing in things:
-        if thing.iid == iid:
-            return thing
-    raise not_found()
+def _whole(name: str, text: str) -> int:
+    if not text.isdigit():
+        raise Refused(400, {"error": f"{name} is invalid"})
+    return int(text)

@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import Mapping
 from typing import cast
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from gitpulse_sim.api.call import Call, Refused, not_found
-from gitpulse_sim.api.door import route
+from gitpulse_sim.api.call import Call, Refused, created, not_found
+from gitpulse_sim.api.door import paged, route
 from gitpulse_sim.api.hooks import hook_of, hook_parent
-from gitpulse_sim.api.pages import paged
 from gitpulse_sim.api.samples import sample_event
 from gitpulse_sim.deliver import Event
-from gitpulse_sim.hook_log import LogRow
 
 LOG_PAGE = 20
 RESEND_SINCE = (17, 4)
+SHOWN = "id url trigger request_headers request_data response_headers response_body execution_duration response_status"
 
 
 async def test(call: Call) -> Response:
@@ -30,13 +29,14 @@ async def test(call: Call) -> Response:
     row = await call.forge.engine.send(hook, event)
     if row.status is None or not 200 <= row.status < 300:
         raise Refused(422, {"message": row.error or row.response_body})
-    return JSONResponse({"message": "201 Created"}, 201)
+    return created({"message": "201 Created"})
 
 
-async def events(call: Call) -> Response:
+def events(call: Call) -> Response:
     wanted = {word.strip() for word in call.text("status").split(",")} - {""}
     rows = hook_of(call).log.newest_first(call.world.clock.now())
-    return paged(call, [_shown(row) for row in rows if not wanted or row.matches(wanted)], largest=LOG_PAGE)
+    found = [call.frame.fields(row, SHOWN) for row in rows if not wanted or row.matches(wanted)]
+    return paged(call, found, largest=LOG_PAGE)
 
 
 async def resend(call: Call) -> Response:
@@ -57,7 +57,7 @@ async def resend(call: Call) -> Response:
     again = await call.forge.engine.send(hook, event, key=row.idempotency_key)
     if again.status is None:
         raise Refused(422, {"message": again.error})
-    return JSONResponse({"response_status": again.status}, 201)
+    return created({"response_status": again.status})
 
 
 def _limit(call: Call, what: str) -> None:
@@ -79,20 +79,6 @@ def _limit(call: Call, what: str) -> None:
 def _refuse_in_silence(call: Call) -> None:
     if call.world.instance.silent_mode:
         raise Refused(422, {"message": "Silent mode enabled"})
-
-
-def _shown(row: LogRow) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "url": row.url,
-        "trigger": row.trigger,
-        "request_headers": row.request_headers,
-        "request_data": row.request_data,
-        "response_headers": row.response_headers,
-        "response_body": row.response_body,
-        "execution_duration": row.execution_duration,
-        "response_status": row.response_status,
-    }
 
 
 def routes(base: str) -> list[Route]:

@@ -1,21 +1,24 @@
-"""Where a request comes in: faults first, then the token, then the handler; a refusal becomes an answer."""
+"""Where a request comes in: faults first, then the token, then the handler; what it gives becomes an answer."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import inspect
+from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gitpulse_sim.api.call import Handler, Refused, open_call
+from gitpulse_sim.api.call import Call, Handler, Refused, open_call
 from gitpulse_sim.errors import SimulatorError
-from gitpulse_sim.faults import Fault
 from gitpulse_sim.forge import Forge
 
 PREFIX = "/api/v4"
+TOTALS_UP_TO = 10_000
+"""Above that many rows GitLab gives no totals."""
 
 
 def route(method: str, path: str, handler: Handler) -> Route:
@@ -25,11 +28,19 @@ def route(method: str, path: str, handler: Handler) -> Route:
         forge: Forge = request.app.state.forge
         try:
             await _suffer(request, forge)
-            return await handler(await open_call(request, forge))
+            call = await open_call(request, forge)
+            answer = handler(call)
+            if inspect.isawaitable(answer):
+                answer = await answer
         except Refused as refusal:
             return refusal.response()
         except SimulatorError as error:
             return Refused(400, {"error": str(error)}).response()
+        if isinstance(answer, Response):
+            return answer
+        if answer is None:
+            return Response(status_code=204)
+        return paged(call, answer) if isinstance(answer, Sequence) else JSONResponse(answer)
 
     return Route(PREFIX + path, endpoint, methods=[method])
 
@@ -53,33 +64,31 @@ async def _suffer(request: Request, forge: Forge) -> None:
         return
     await asyncio.sleep(fault.delay)
     if fault.status:
-        raise Refused(fault.status, _words(fault.status), _headers(fault))
+        raise Refused(fault.status, fault.body, fault.headers)
 
 
-def _words(status: int) -> dict[str, object] | str:
-    known: dict[int, dict[str, object] | str] = {
-        401: {"message": "401 Unauthorized"},
-        403: {"message": "403 Forbidden"},
-        404: {"message": "404 Not found"},
-        429: "Retry later\n",
-        500: {"message": "500 Internal Server Error"},
+def paged(call: Call, rows: Sequence[object], *, largest: int = 100) -> Response:
+    """One page of the rows (`page`, `per_page`), with the headers that lead to the others."""
+    page, size = call.whole("page") or 1, min(call.whole("per_page") or 20, largest)
+    pages = max(1, -(-len(rows) // size))
+    following = page + 1 if page < pages else None
+    headers = {
+        "x-page": str(page),
+        "x-per-page": str(size),
+        "x-next-page": str(following or ""),
+        "x-prev-page": str(page - 1) if page > 1 else "",
+        "link": _links(call, size, {"prev": page - 1 or None, "next": following, "first": 1, "last": pages}),
     }
-    return known.get(status, f"GitLab is not responding ({status})\n")
+    if len(rows) <= TOTALS_UP_TO:
+        headers |= {"x-total": str(len(rows)), "x-total-pages": str(pages)}
+    return JSONResponse(list(rows[(page - 1) * size : page * size]), headers=headers)
 
 
-def _headers(fault: Fault) -> dict[str, str]:
-    """Of a throttle with Retry-After, the whole set; the bare form is what application limits answer."""
-    if fault.retry_after is None:
-        return {}
-    headers = {"Retry-After": str(fault.retry_after)}
-    if fault.status == 429:
-        reset = int(time.time()) + fault.retry_after
-        headers |= {
-            "RateLimit-Limit": "60",
-            "RateLimit-Name": "throttle_authenticated_api",
-            "RateLimit-Observed": "61",
-            "RateLimit-Remaining": "0",
-            "RateLimit-Reset": str(reset),
-            "RateLimit-ResetTime": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(reset)),
-        }
-    return headers
+def _links(call: Call, size: int, wanted: dict[str, int | None]) -> str:
+    base = f"{call.world.url}{call.request.scope['path']}"
+    kept = [(key, value) for key, value in call.request.query_params.multi_items() if key not in ("page", "per_page")]
+
+    def link(number: int, relation: str) -> str:
+        return f'<{base}?{urlencode([*kept, ("page", number), ("per_page", size)])}>; rel="{relation}"'
+
+    return ", ".join(link(number, relation) for relation, number in wanted.items() if number)

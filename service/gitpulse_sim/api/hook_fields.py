@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import msgspec
 
 from gitpulse_sim.api.call import Refused
+from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.deliver import signing_key
+from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.hook import BRANCH_FILTER_STRATEGIES, Hook, acceptable_url, toggles_of
 from gitpulse_sim.instance import SIGNING_TOKENS, Instance
 from gitpulse_sim.template import KEY
@@ -26,6 +28,10 @@ class Pair(msgspec.Struct):
     value: str
 
 
+SHOWN = (
+    "id url name description created_at enable_ssl_verification disabled_until push_events_branch_filter "
+    "branch_filter_strategy custom_webhook_template"
+)
 TEXTS = ("url", "name", "description", "token", "push_events_branch_filter", "custom_webhook_template")
 
 
@@ -75,24 +81,13 @@ def pair(key: str, value: object) -> tuple[str, str]:
     return key, value
 
 
-def shown(hook: Hook, world: World, *, in_list: bool = False) -> dict[str, object]:
+def shown(hook: Hook, world: World, *, in_list: bool = False) -> Data:
     """A hook as the API replies it. No secret is in it, only whether there is one (19.0)."""
     instance = world.instance
-    status = hook.alert_status(instance, world.clock.now())
-    data: dict[str, object] = {
-        "id": hook.id,
-        "url": hook.url,
-        "name": hook.name,
-        "description": hook.description,
-        "created_at": world.iso(hook.created_at),
-        f"{hook.parent_kind}_id": hook.parent_id,
-        "enable_ssl_verification": hook.enable_ssl_verification,
+    frame = Frame(url=world.url, stamp=iso_milliseconds)
+    data = frame.fields(hook, f"{SHOWN} {hook.parent_kind}_id=parent_id") | {
         "repository_update_events": False,
-        "alert_status": status,
-        "disabled_until": world.iso(hook.disabled_until),
-        "push_events_branch_filter": hook.push_events_branch_filter,
-        "branch_filter_strategy": hook.branch_filter_strategy,
-        "custom_webhook_template": hook.custom_webhook_template,
+        "alert_status": hook.alert_status(instance, world.clock.now()),
     }
     data |= {name: name in hook.events for name in toggles_of(hook.parent_kind, instance)}
     if not (in_list and hook.parent_kind == "project"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
+from functools import partial
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from gitpulse_sim.api.call import Call, Refused, not_found
+from gitpulse_sim.api.call import FORBIDDEN, Call, Refused, created, not_found
 from gitpulse_sim.api.door import route
 from gitpulse_sim.api.hook_fields import check, pair, shown, write
-from gitpulse_sim.api.pages import paged
+from gitpulse_sim.frame import Data
 from gitpulse_sim.hook import Hook
 from gitpulse_sim.people import Role
 from gitpulse_sim.world import Group, Parent
@@ -23,7 +25,7 @@ def hook_parent(call: Call) -> Parent:
     group = call.group(Role.OWNER)
     status = call.world.instance.unlicensed_group_hooks_status
     if not call.world.instance.has_group_hooks:
-        raise not_found() if status == 404 else Refused(status, {"message": "403 Forbidden"})
+        raise not_found() if status == 404 else Refused(status, FORBIDDEN)
     return group
 
 
@@ -34,16 +36,11 @@ def hook_of(call: Call) -> Hook:
     raise not_found()
 
 
-async def index(call: Call) -> Response:
-    hooks = hook_parent(call).hooks.values()
-    return paged(call, [shown(hook, call.world, in_list=True) for hook in hooks])
+def index(call: Call) -> list[Data]:
+    return [shown(hook, call.world, in_list=True) for hook in hook_parent(call).hooks.values()]
 
 
-async def read(call: Call) -> Response:
-    return JSONResponse(shown(hook_of(call), call.world))
-
-
-async def create(call: Call) -> Response:
+def create(call: Call) -> Response:
     parent, world = hook_parent(call), call.world
     if "url" not in call.params:
         raise Refused(400, {"error": "url is missing"})
@@ -56,68 +53,50 @@ async def create(call: Call) -> Response:
         raise Refused(422, {"error": f"Maximum number of {parent.kind} hooks ({limit}) exceeded"})
     hook.id = world.next_id("hook")
     parent.hooks[hook.id] = hook
-    return JSONResponse(shown(hook, world), 201)
+    return created(shown(hook, world))
 
 
-async def edit(call: Call) -> Response:
-    hook, instance = hook_of(call), call.world.instance
+def edit(call: Call) -> Data:
+    hook = hook_of(call)
     if not call.params:
         raise Refused(400, {"error": "No parameters provided"})
     draft = copy(hook)
-    write(draft, call.params, instance, creating=False)
+    write(draft, call.params, call.world.instance, creating=False)
     _settle(hook, draft, call)
-    return JSONResponse(shown(hook, call.world))
+    return shown(hook, call.world)
 
 
-async def delete(call: Call) -> Response:
-    hook = hook_of(call)
-    del hook_parent(call).hooks[hook.id]
-    return Response(status_code=204)
+def delete(call: Call) -> None:
+    del hook_parent(call).hooks[hook_of(call).id]
 
 
-async def set_header(call: Call) -> Response:
-    hook = hook_of(call)
+PAIRS = {"custom_headers": "Custom header", "url_variables": "URL variable"}
+"""The attributes that are pairs of key and value, and what GitLab calls one of them."""
+
+
+def set_pair(name: str, call: Call) -> None:
     key, value = pair(call.path("key"), call.params.get("value"))
-    hook.custom_headers = hook.custom_headers | {key: value}
-    return Response(status_code=204)
-
-
-async def drop_header(call: Call) -> Response:
-    hook, key = hook_of(call), call.path("key")
-    if key not in hook.custom_headers:
-        raise not_found("Custom header")
-    hook.custom_headers = {name: value for name, value in hook.custom_headers.items() if name != key}
-    return Response(status_code=204)
-
-
-async def set_variable(call: Call) -> Response:
     hook = hook_of(call)
-    key, value = pair(call.path("key"), call.params.get("value"))
-    draft = copy(hook)
-    draft.url_variables = hook.url_variables | {key: value}
-    _settle(hook, draft, call)
-    return Response(status_code=204)
+    _replace_pairs(call, hook, name, getattr(hook, name) | {key: value})
 
 
-async def drop_variable(call: Call) -> Response:
+def drop_pair(name: str, call: Call) -> None:
     hook, key = hook_of(call), call.path("key")
-    if key not in hook.url_variables:
-        raise not_found("URL variable")
+    pairs: dict[str, str] = getattr(hook, name)
+    if key not in pairs:
+        raise not_found(PAIRS[name])
+    _replace_pairs(call, hook, name, {other: value for other, value in pairs.items() if other != key})
+
+
+def _replace_pairs(call: Call, hook: Hook, name: str, pairs: Mapping[str, str]) -> None:
     draft = copy(hook)
-    draft.url_variables = {name: value for name, value in hook.url_variables.items() if name != key}
+    setattr(draft, name, pairs)
     _settle(hook, draft, call)
-    return Response(status_code=204)
 
 
 def _settle(hook: Hook, draft: Hook, call: Call) -> None:
     """Resets, validates, and only then changes the hook."""
-    sent = call.params.keys()
-    draft.reset_after(
-        hook,
-        token_sent="token" in sent,
-        signing_token_sent="signing_token" in sent,
-        instance=call.world.instance,
-    )
+    draft.reset_after(hook, sent=call.params.keys(), instance=call.world.instance)
     check(draft, call.world.instance)
     hook.adopt(draft)
 
@@ -125,14 +104,16 @@ def _settle(hook: Hook, draft: Hook, call: Call) -> None:
 def routes(base: str) -> list[Route]:
     """`base` is `/projects/{id}` or `/groups/{id}`."""
     one = f"{base}/hooks/{{hook_id}}"
-    return [
+    found = [
         route("GET", f"{base}/hooks", index),
         route("POST", f"{base}/hooks", create),
-        route("GET", one, read),
+        route("GET", one, lambda call: shown(hook_of(call), call.world)),
         route("PUT", one, edit),
         route("DELETE", one, delete),
-        route("PUT", f"{one}/custom_headers/{{key}}", set_header),
-        route("DELETE", f"{one}/custom_headers/{{key}}", drop_header),
-        route("PUT", f"{one}/url_variables/{{key}}", set_variable),
-        route("DELETE", f"{one}/url_variables/{{key}}", drop_variable),
     ]
+    for name in PAIRS:
+        found += [
+            route("PUT", f"{one}/{name}/{{key}}", partial(set_pair, name)),
+            route("DELETE", f"{one}/{name}/{{key}}", partial(drop_pair, name)),
+        ]
+    return found

@@ -1,50 +1,73 @@
-"""Groups and projects: what there is, and the few changes that group hooks hear of."""
+"""The instance, who is there, groups and projects; and the few changes that group hooks hear of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gitpulse_sim.api.call import FORBIDDEN, Call, Refused, not_found
+from gitpulse_sim.api.call import FORBIDDEN, Call, Refused, created, not_found
 from gitpulse_sim.api.door import route
-from gitpulse_sim.api.pages import paged
-from gitpulse_sim.deliver import Event
+from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.payloads import group as group_payloads
-from gitpulse_sim.people import Role
-from gitpulse_sim.world import Group, Project, World
+from gitpulse_sim.people import Role, User
+from gitpulse_sim.world import Group, Project
 
 
-async def projects(call: Call) -> Response:
-    """Those that this user can see."""
-    wanted = call.text("search").lower()
-    return paged(call, _projects(call, [p for p in call.world.projects.values() if wanted in p.full_path]))
+def user_row(frame: Frame, user: User | None) -> Data | None:
+    """A user as the API replies one."""
+    if user is None:
+        return None
+    more: Data = {"state": "active", "web_url": f"{frame.url}/{user.username}"}
+    return frame.fields(user, "id username name public_email avatar_url=avatar") | more
 
 
-async def group_projects(call: Call) -> Response:
+def version(call: Call) -> Data:
+    return {"version": call.world.instance.version, "revision": "5150000"}
+
+
+def own_token(call: Call) -> Data:
+    expires = call.token.expires_at
+    return call.frame.fields(call.token, "id name revoked created_at user_id=user.id") | {
+        "scopes": list(call.token.scopes),
+        "last_used_at": call.frame.at(call.world.clock.now()),
+        "active": True,
+        "expires_at": expires.isoformat() if expires else None,
+    }
+
+
+def own_user(call: Call) -> Data:
+    return (user_row(call.frame, call.user) or {}) | call.frame.fields(call.user, "is_admin=admin email")
+
+
+def members(call: Call) -> list[Data]:
+    """Direct members; with `/all` those of the groups above too."""
+    parent, world = call.parent(), call.world
+    everybody = call.request.url.path.endswith("/all")
+    above = parent.group.lineage() if isinstance(parent, Project) else parent.lineage()
+    ids = set(parent.members).union(*(group.members for group in above)) if everybody else set(parent.members)
+    return [
+        (user_row(call.frame, world.users[number]) or {})
+        | {"access_level": int(world.role(world.users[number], parent))}
+        for number in sorted(ids)
+    ]
+
+
+def group_projects(call: Call) -> list[Data]:
     """A group's own; with `include_subgroups=true` all below it."""
-    group, deep = call.group(), call.text("include_subgroups").lower() == "true"
+    group, deep = call.group(), call.flag("include_subgroups")
     found = [p for p in call.world.projects.values() if group in (p.group.lineage() if deep else (p.group,))]
-    return paged(call, _projects(call, found))
+    return _projects(call, found)
 
 
-async def project(call: Call) -> Response:
-    return JSONResponse(_project(call.project(), call.world))
+def groups(call: Call) -> list[Data]:
+    return [_group(call.frame, one) for one in call.world.groups.values() if call.world.role(call.user, one)]
 
 
-async def groups(call: Call) -> Response:
-    world = call.world
-    return paged(call, [_group(g, world) for g in world.groups.values() if world.role(call.user, g)])
-
-
-async def group(call: Call) -> Response:
-    return JSONResponse(_group(call.group(), call.world))
-
-
-async def subgroups(call: Call) -> Response:
+def subgroups(call: Call) -> list[Data]:
     parent = call.group()
-    return paged(call, [_group(g, call.world) for g in call.world.groups.values() if g.parent is parent])
+    return [_group(call.frame, one) for one in call.world.groups.values() if one.parent is parent]
 
 
 async def create_project(call: Call) -> Response:
@@ -54,20 +77,20 @@ async def create_project(call: Call) -> Response:
         raise Refused(400, {"error": "namespace_id is missing"})
     if call.world.role(call.user, parent) < Role.MAINTAINER:
         raise Refused(403, FORBIDDEN)
-    name = call.text("name") or call.text("path")
-    path = call.text("path") or name.lower().replace(" ", "-")
+    path = call.text("path") or call.text("name").lower().replace(" ", "-")
     if not path or call.world.find_project(f"{parent.full_path}/{path}"):
         raise Refused(400, {"message": {"path": ["has already been taken"]}})
-    made = call.world.add_project(path, parent, name=name, description=call.text("description"))
-    await _tell(call, parent, "project_events", group_payloads.project(made, "project_create", made.created_at))
-    return JSONResponse(_project(made, call.world), 201)
+    made = call.world.add_project(path, parent, name=call.text("name", path), description=call.text("description"))
+    data = group_payloads.project(made, "project_create", made.created_at)
+    await call.forge.tell(parent, "project_events", data)
+    return created(_project(call.frame, made))
 
 
 async def delete_project(call: Call) -> Response:
     gone = call.project(Role.OWNER)
     del call.world.projects[gone.id]
     data = group_payloads.project(gone, "project_destroy", call.world.clock.now())
-    await _tell(call, gone.group, "project_events", data)
+    await call.forge.tell(gone.group, "project_events", data)
     return JSONResponse({"message": "202 Accepted"}, 202)
 
 
@@ -76,86 +99,71 @@ async def create_subgroup(call: Call) -> Response:
     if parent is None or call.world.role(call.user, parent) < Role.OWNER:
         raise Refused(403, FORBIDDEN)
     made = call.world.add_group(call.text("path"), call.text("name") or None, parent=parent)
-    await _tell(call, parent, "subgroup_events", group_payloads.subgroup(made, "subgroup_create", made.created_at))
-    return JSONResponse(_group(made, call.world), 201)
+    data = group_payloads.subgroup(made, "subgroup_create", made.created_at)
+    await call.forge.tell(parent, "subgroup_events", data)
+    return created(_group(call.frame, made))
 
 
 async def add_member(call: Call) -> Response:
-    place = call.group(Role.OWNER)
-    user = call.world.users.get(call.whole("user_id"))
+    place, user, level = call.group(Role.OWNER), call.world.users.get(call.whole("user_id")), call.whole("access_level")
     if user is None:
         raise not_found("User")
-    if (level := call.whole("access_level", Role.DEVELOPER)) not in set(Role):
+    if level not in set(Role):
         raise Refused(400, {"error": "access_level does not have a valid value"})
-    role = Role(level)
-    place.members[user.id] = role
+    place.members[user.id] = role = Role(level)
     data = group_payloads.member(place, user, role, "user_add_to_group", call.world.clock.now())
-    await _tell(call, place, "member_events", data)
-    return JSONResponse({"id": user.id, "username": user.username, "access_level": int(role)}, 201)
+    await call.forge.tell(place, "member_events", data)
+    return created({"id": user.id, "username": user.username, "access_level": level})
 
 
-async def _tell(call: Call, place: Group, toggle: str, data: Mapping[str, object]) -> None:
-    await call.forge.engine.emit(place, Event(toggle=toggle, data=data))
+def _projects(call: Call, found: Iterable[Project]) -> list[Data]:
+    """Those that this user can see."""
+    return [_project(call.frame, one) for one in found if call.world.role(call.user, one)]
 
 
-def _projects(call: Call, found: list[Project]) -> list[dict[str, object]]:
-    return [_project(one, call.world) for one in found if call.world.role(call.user, one)]
-
-
-def _project(one: Project, world: World) -> dict[str, object]:
-    page = f"{world.url}/{one.full_path}"
-    return {
-        "id": one.id,
-        "name": one.name,
-        "description": one.description,
+def _project(frame: Frame, one: Project) -> Data:
+    table = (
+        "id name description path path_with_namespace=full_path created_at last_activity_at=created_at default_branch"
+    )
+    return frame.fields(one, table) | {
         "name_with_namespace": f"{one.group.name} / {one.name}",
-        "path": one.path,
-        "path_with_namespace": one.full_path,
-        "created_at": world.iso(one.created_at),
-        "last_activity_at": world.iso(one.created_at),
-        "default_branch": one.default_branch,
         "empty_repo": one.repository.is_empty,
         "archived": False,
         "visibility": "private",
-        "web_url": page,
-        "http_url_to_repo": f"{page}.git",
-        "avatar_url": None,
-        "namespace": {
-            "id": one.group.id,
-            "name": one.group.name,
-            "path": one.group.path,
-            "kind": "group",
-            "full_path": one.group.full_path,
-            "parent_id": one.group.parent.id if one.group.parent else None,
-        },
+        "web_url": frame.page(one),
+        "http_url_to_repo": f"{frame.page(one)}.git",
+        "namespace": _place(frame, one.group) | {"kind": "group"},
     }
 
 
-def _group(one: Group, world: World) -> dict[str, object]:
-    above = [place.name for place in one.lineage()]
-    return {
-        "id": one.id,
-        "name": one.name,
-        "path": one.path,
-        "full_path": one.full_path,
-        "full_name": " / ".join(reversed(above)),
-        "parent_id": one.parent.id if one.parent else None,
+def _place(frame: Frame, one: Group) -> Data:
+    return frame.fields(one, "id name path full_path") | {"parent_id": one.parent.id if one.parent else None}
+
+
+def _group(frame: Frame, one: Group) -> Data:
+    return _place(frame, one) | {
+        "full_name": " / ".join(reversed([place.name for place in one.lineage()])),
         "visibility": "private",
-        "created_at": world.iso(one.created_at),
-        "web_url": f"{world.url}/groups/{one.full_path}",
+        "created_at": frame.at(one.created_at),
+        "web_url": f"{frame.url}/groups/{one.full_path}",
     }
 
 
 def routes() -> list[Route]:
     return [
-        route("GET", "/projects", projects),
+        route("GET", "/version", version),
+        route("GET", "/personal_access_tokens/self", own_token),
+        route("GET", "/user", own_user),
+        route("GET", "/projects", lambda call: _projects(call, call.world.projects.values())),
         route("POST", "/projects", create_project),
-        route("GET", "/projects/{id}", project),
+        route("GET", "/projects/{id}", lambda call: _project(call.frame, call.project())),
         route("DELETE", "/projects/{id}", delete_project),
+        route("GET", "/projects/{id}/members/all", members),
         route("GET", "/groups", groups),
         route("POST", "/groups", create_subgroup),
-        route("GET", "/groups/{id}", group),
+        route("GET", "/groups/{id}", lambda call: _group(call.frame, call.group())),
         route("GET", "/groups/{id}/projects", group_projects),
         route("GET", "/groups/{id}/subgroups", subgroups),
+        route("GET", "/groups/{id}/members", members),
         route("POST", "/groups/{id}/members", add_member),
     ]

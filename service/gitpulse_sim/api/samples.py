@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 from gitpulse_sim.api.call import Refused
+from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.deliver import Event
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.payloads.common import Data, Frame
-from gitpulse_sim.payloads.issue import issue
-from gitpulse_sim.payloads.merge_request import merge_request
-from gitpulse_sim.payloads.note import note
-from gitpulse_sim.payloads.pipeline import job, pipeline
+from gitpulse_sim.frame import Data, Frame
+from gitpulse_sim.hook import TOGGLES
+from gitpulse_sim.payloads.ci import job, pipeline, release
 from gitpulse_sim.payloads.push import RefChange, push, sample
-from gitpulse_sim.payloads.release import release
+from gitpulse_sim.payloads.work import issue, merge_request, note
 from gitpulse_sim.people import User
-from gitpulse_sim.stamps import iso_milliseconds
 from gitpulse_sim.world import Group, Parent, Project
 
-SINCE = {
-    "push_events": (16, 11),
-    "tag_push_events": (16, 11),
-    "issues_events": (16, 11),
-    "confidential_issues_events": (16, 11),
-    "note_events": (16, 11),
-    "merge_requests_events": (16, 11),
-    "job_events": (16, 11),
-    "pipeline_events": (16, 11),
-    "wiki_page_events": (16, 11),
-    "releases_events": (16, 11),
-    "emoji_events": (16, 11),
-    "resource_access_token_events": (16, 11),
-    "milestone_events": (18, 2),
-    "resource_deploy_token_events": (19, 0),
-}
-"""The triggers that can be tested, with the version from which on. [unverified] for the last two."""
+TESTABLE = {
+    "push_events", "tag_push_events", "issues_events", "confidential_issues_events", "note_events",
+    "merge_requests_events", "job_events", "pipeline_events", "wiki_page_events", "releases_events", "emoji_events",
+    "resource_access_token_events", "milestone_events", "resource_deploy_token_events",
+}  # fmt: skip
+"""The toggles that are triggers too, since their own version. [unverified] for the last two."""
 
 SAMPLE_COMMITS = 3
 
 
 def sample_event(forge: Forge, parent: Parent, trigger: str, user: User) -> Event:
     """Raises Refused: 400 for a trigger that is none, 422 when the project has nothing to show."""
-    if trigger not in SINCE or not forge.world.instance.at_least(*SINCE[trigger]):
+    if trigger not in TESTABLE or not forge.world.instance.at_least(*TOGGLES[trigger].since):
         raise Refused(400, {"error": "trigger does not have a valid value"})
     project = _first_child(forge, parent) if isinstance(parent, Group) else parent
     frame = Frame(url=forge.world.url, stamp=iso_milliseconds, release=forge.world.instance.release)
@@ -61,19 +48,20 @@ def _data(frame: Frame, project: Project, trigger: str, user: User) -> Data:
         case "job_events" if project.pipelines:
             return job(frame, project, project.pipelines[-1], project.pipelines[-1].jobs[-1])
         case "releases_events" if project.releases:
-            return release(frame, project, project.releases[-1], "create")
-    raise Refused(422, {"message": _MISSING.get(trigger, "Testing not available for this hook")})
+            return release(frame, project, project.releases[-1])
+    missing = _MISSING.get(trigger)
+    raise Refused(422, {"message": f"Ensure the {missing}." if missing else "Testing not available for this hook"})
 
 
 _MISSING = {
-    "note_events": "Ensure the project has notes.",
-    "issues_events": "Ensure the project has issues.",
-    "confidential_issues_events": "Ensure the project has issues.",
-    "merge_requests_events": "Ensure the project has merge requests.",
-    "pipeline_events": "Ensure the project has CI pipelines.",
-    "job_events": "Ensure the project has CI jobs.",
-    "releases_events": "Ensure the project has releases.",
-    "wiki_page_events": "Ensure the wiki is enabled and has pages.",
+    "note_events": "project has notes",
+    "issues_events": "project has issues",
+    "confidential_issues_events": "project has issues",
+    "merge_requests_events": "project has merge requests",
+    "pipeline_events": "project has CI pipelines",
+    "job_events": "project has CI jobs",
+    "releases_events": "project has releases",
+    "wiki_page_events": "wiki is enabled and has pages",
 }
 
 

@@ -1,104 +1,187 @@
-"""Merge requests, issues, notes and pipelines, to be read: lists with time filters, and one by one."""
+"""What a backfill reads of a project: commits, comparison, merge requests, issues, notes, pipelines, jobs.
+
+Each family is a table: where its things are kept, which of their fields are shown, and what its list is filtered by.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from functools import partial
+from typing import TypeAlias
 
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gitpulse_sim.api import identity
-from gitpulse_sim.api.call import Call, Refused
-from gitpulse_sim.api.code import commit_data
+from gitpulse_sim.api.call import Call, Refused, not_found
 from gitpulse_sim.api.door import route
-from gitpulse_sim.api.pages import paged
+from gitpulse_sim.api.places import user_row
+from gitpulse_sim.clock import iso_offset
+from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.people import User
-from gitpulse_sim.work import Issue, Job, MergeRequest, Note, Pipeline
+from gitpulse_sim.repository import Commit
+from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline
 from gitpulse_sim.world import Project
 
-Data = dict[str, object]
-Dated = TypeVar("Dated", MergeRequest, Issue, Pipeline)
+Thing: TypeAlias = MergeRequest | Issue | Pipeline
+
+DISCUSSED = "id iid title description state created_at updated_at closed_at closed_by author assignees labels"
+BRIEF_PIPELINE = "id iid status source ref sha=commit.sha created_at updated_at"
 
 
-async def merge_requests(call: Call) -> Response:
-    found = selected(call, call.project().merge_requests, state="state")
-    return paged(call, [_merge_request(call, call.project(), one) for one in found])
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of thing that can be listed, and read one by one."""
+
+    things: Callable[[Project], Sequence[Thing]]
+    number: str
+    """The field that the path calls it by."""
+    state: str
+    brief: str
+    """The fields that a list shows."""
+    more: str = ""
+    """Those that only the thing itself shows beside them."""
+    filters: tuple[str, ...] = ()
+    """Shown fields that a list can be narrowed by."""
+
+    def index(self, call: Call) -> list[Data]:
+        """The wanted states and times, in the wanted order (newest first)."""
+        found: Iterable[Thing] = self.things(call.project())
+        if (wanted := call.text(self.state, "all")) != "all":
+            found = [one for one in found if getattr(one, self.state) == wanted]
+        for field in ("created_at", "updated_at"):
+            name = field.removesuffix("_at")
+            after, before = _time(call, f"{name}_after"), _time(call, f"{name}_before")
+            found = [one for one in found if after is None or getattr(one, field) >= after]
+            found = [one for one in found if before is None or getattr(one, field) <= before]
+        order = call.text("order_by", "id").removesuffix("_at")
+        key = f"{order}_at" if order in ("created", "updated") else "id"
+        found = sorted(found, key=lambda one: getattr(one, key), reverse=call.text("sort", "desc") == "desc")
+        rows = [self.row(call, one, self.brief) for one in found]
+        narrow = {name: call.text(name) for name in self.filters if call.text(name)}
+        return [row for row in rows if all(row[name] == value for name, value in narrow.items())]
+
+    def read(self, call: Call) -> Data:
+        return self.row(call, self.one(call), f"{self.brief} {self.more}")
+
+    def one(self, call: Call) -> Thing:
+        """The thing of the path."""
+        number = call.number("number")
+        for thing in self.things(call.project()):
+            if getattr(thing, self.number) == number:
+                return thing
+        raise not_found()
+
+    def row(self, call: Call, one: Thing, table: str) -> Data:
+        """What is said of one thing: the table's fields, and where it is."""
+        project, frame = call.project(), call.frame
+        data = {name: _plain(frame, value) for name, value in frame.fields(one, table).items()}
+        data |= {"project_id": project.id, "web_url": frame.page(project, one.page)}
+        if not isinstance(one, Pipeline):
+            data["user_notes_count"] = sum(note.target is one for note in project.notes)
+        if isinstance(one, MergeRequest):
+            data |= {"source_project_id": project.id, "target_project_id": project.id}
+        return data
 
 
-async def merge_request(call: Call) -> Response:
-    return JSONResponse(_merge_request(call, call.project(), call.merge_request()))
+def _plain(frame: Frame, value: object) -> object:
+    """People and labels as replies show them within other things."""
+    if isinstance(value, list):
+        return [_plain(frame, inner) for inner in value]
+    if isinstance(value, Label):
+        return value.title
+    return user_row(frame, value) if isinstance(value, User) else value
 
 
-async def merge_request_notes(call: Call) -> Response:
-    return paged(call, _notes(call, call.merge_request()))
+FAMILIES = {
+    "merge_requests": Family(
+        lambda project: project.merge_requests,
+        "iid",
+        "state",
+        f"{DISCUSSED} merged_at merge_user reviewers source_branch target_branch draft sha=last_commit.sha "
+        "merge_commit_sha prepared_at=created_at",
+    ),
+    "issues": Family(lambda project: project.issues, "iid", "state", f"{DISCUSSED} issue_type confidential"),
+    "pipelines": Family(
+        lambda project: project.pipelines,
+        "id",
+        "status",
+        BRIEF_PIPELINE,
+        "before_sha user started_at finished_at duration queued_duration",
+        ("ref", "sha"),
+    ),
+}
 
 
-async def merge_request_commits(call: Call) -> Response:
+def notes(family: Family, call: Call) -> list[Data]:
+    """Newest first."""
+    target = family.one(call)
+    return [_note(call, note) for note in reversed(call.project().notes) if note.target is target]
+
+
+def _note(call: Call, note: Note) -> Data:
+    own = call.frame.fields(note, "id body internal noteable_type created_at updated_at=created_at")
+    return own | {"author": user_row(call.frame, note.author), "system": False}
+
+
+def jobs(call: Call) -> list[Data]:
+    pipeline = FAMILIES["pipelines"].one(call)
+    assert isinstance(pipeline, Pipeline)
+    table = "id name stage status failure_reason created_at started_at finished_at duration queued_duration"
+    brief = call.frame.fields(pipeline, BRIEF_PIPELINE)
+    return [call.frame.fields(job, table) | {"pipeline": brief} for job in pipeline.jobs]
+
+
+async def merge_request_commits(call: Call) -> list[Data]:
     """Newest first. Of a merged one, what its merge commit brought in."""
-    project, request = call.project(), call.merge_request()
+    request = FAMILIES["merge_requests"].one(call)
+    assert isinstance(request, MergeRequest)
     start = f"{request.merge_commit_sha}^1" if request.merge_commit_sha else f"refs/heads/{request.target_branch}"
-    new = f"{start}..{request.last_commit.sha}"
-    found = await asyncio.to_thread(project.repository.log, new, paths=False)
-    return paged(call, [commit_data(call, project, one) for one in found])
+    return await _commits(call, f"{start}..{request.last_commit.sha}")
 
 
-async def issues(call: Call) -> Response:
-    found = selected(call, call.project().issues, state="state")
-    return paged(call, [_issue(call, call.project(), one) for one in found])
+async def commits(call: Call) -> list[Data]:
+    """Newest first: of `ref_name` (the default branch), or `all=true`; between `since` and `until`."""
+    project = call.project()
+    if project.repository.is_empty:
+        return []
+    revisions = ["--all"] if call.flag("all") else [await _resolve(call, call.text("ref_name", project.default_branch))]
+    revisions += [f"--{name}={call.text(name)}" for name in ("since", "until", "author") if call.text(name)]
+    return await _commits(call, *revisions)
 
 
-async def issue(call: Call) -> Response:
-    return JSONResponse(_issue(call, call.project(), call.issue()))
+async def commit(call: Call) -> Data:
+    (found,) = await _commits(call, await _resolve(call, call.path("sha")), "--max-count=1")
+    return found
 
 
-async def issue_notes(call: Call) -> Response:
-    return paged(call, _notes(call, call.issue()))
+async def compare(call: Call) -> Data:
+    """The commits of `to` that `from` has not, oldest first; which files differ is not told."""
+    start, end = await _resolve(call, call.text("from")), await _resolve(call, call.text("to"))
+    listed = (await _commits(call, f"{start}..{end}"))[::-1]
+    return {"commit": listed[-1] if listed else None, "commits": listed, "compare_timeout": False}
 
 
-async def pipelines(call: Call) -> Response:
-    found = selected(call, call.project().pipelines, state="status")
-    wanted = {name: call.text(name) for name in ("ref", "sha") if call.text(name)}
-    shown = [_pipeline(call, call.project(), one) for one in found]
-    return paged(call, [one for one in shown if all(one[name] == value for name, value in wanted.items())])
+async def _resolve(call: Call, name: str) -> str:
+    if sha := await asyncio.to_thread(call.project().repository.resolve, name):
+        return sha
+    raise not_found("Commit")
 
 
-async def pipeline(call: Call) -> Response:
-    project, one = call.project(), call.pipeline()
-    world = call.world
-    duration = (one.finished_at - one.started_at).total_seconds() if one.finished_at and one.started_at else None
-    more: Data = {
-        "before_sha": one.before_sha,
-        "tag": False,
-        "user": _user(call, one.user),
-        "started_at": world.iso(one.started_at),
-        "finished_at": world.iso(one.finished_at),
-        "duration": None if duration is None else int(duration),
-        "queued_duration": (one.started_at - one.created_at).total_seconds() if one.started_at else None,
-    }
-    return JSONResponse(_pipeline(call, project, one) | more)
+async def _commits(call: Call, *revisions: str) -> list[Data]:
+    project = call.project()
+    found = await asyncio.to_thread(project.repository.log, *revisions, paths=False)
+    return [_commit(call, project, one) for one in found]
 
 
-async def pipeline_jobs(call: Call) -> Response:
-    return paged(call, [_job(call, call.project(), call.pipeline(), one) for one in call.pipeline().jobs])
-
-
-def selected(call: Call, things: Sequence[Dated], *, state: str) -> list[Dated]:
-    """The wanted states and times, in the wanted order (newest first)."""
-    found: Iterable[Dated] = things
-    wanted = call.text(state, "all")
-    if wanted != "all":
-        found = [one for one in found if getattr(one, state) == wanted]
-    for name in ("created", "updated"):
-        after, before = _time(call, f"{name}_after"), _time(call, f"{name}_before")
-        field = f"{name}_at"
-        found = [one for one in found if after is None or getattr(one, field) >= after]
-        found = [one for one in found if before is None or getattr(one, field) <= before]
-    order = call.text("order_by", "id").removesuffix("_at")
-    key = f"{order}_at" if order in ("created", "updated") else "id"
-    return sorted(found, key=lambda one: getattr(one, key), reverse=call.text("sort", "desc") == "desc")
+def _commit(call: Call, project: Project, one: Commit) -> Data:
+    return replace(call.frame, stamp=iso_offset).fields(
+        one,
+        "id=sha short_id=short_sha created_at=committed_at title message parent_ids=parents "
+        "author_name=author.name author_email=author.email authored_date=authored_at "
+        "committer_name=committer.name committer_email=committer.email committed_date=committed_at",
+    ) | {"web_url": call.frame.page(project, f"commit/{one.sha}")}
 
 
 def _time(call: Call, name: str) -> datetime | None:
@@ -112,118 +195,20 @@ def _time(call: Call, name: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _user(call: Call, user: User | None) -> Data | None:
-    return identity.shown(user, call.world.url) if user else None
-
-
-def _common(call: Call, project: Project, one: MergeRequest | Issue, kind: str) -> Data:
-    iso = call.world.iso
-    return {
-        "id": one.id,
-        "iid": one.iid,
-        "project_id": project.id,
-        "title": one.title,
-        "description": one.description,
-        "state": one.state,
-        "created_at": iso(one.created_at),
-        "updated_at": iso(one.updated_at),
-        "closed_at": iso(one.closed_at),
-        "closed_by": _user(call, one.closed_by),
-        "author": _user(call, one.author),
-        "assignees": [_user(call, user) for user in one.assignees],
-        "labels": [label.title for label in one.labels],
-        "web_url": f"{call.world.url}/{project.full_path}/-/{kind}/{one.iid}",
-    }
-
-
-def _merge_request(call: Call, project: Project, one: MergeRequest) -> Data:
-    iso = call.world.iso
-    return _common(call, project, one, "merge_requests") | {
-        "merged_at": iso(one.merged_at),
-        "merge_user": _user(call, one.merge_user),
-        "merged_by": _user(call, one.merge_user),
-        "source_branch": one.source_branch,
-        "target_branch": one.target_branch,
-        "source_project_id": project.id,
-        "target_project_id": project.id,
-        "reviewers": [_user(call, user) for user in one.reviewers],
-        "draft": one.draft,
-        "sha": one.last_commit.sha,
-        "merge_commit_sha": one.merge_commit_sha,
-        "squash_commit_sha": None,
-        "prepared_at": iso(one.created_at),
-        "user_notes_count": sum(note.target is one for note in project.notes),
-    }
-
-
-def _issue(call: Call, project: Project, one: Issue) -> Data:
-    return _common(call, project, one, "issues") | {
-        "type": one.type.upper(),
-        "issue_type": one.type.lower(),
-        "confidential": one.confidential,
-        "user_notes_count": sum(note.target is one for note in project.notes),
-    }
-
-
-def _notes(call: Call, target: MergeRequest | Issue) -> list[Data]:
-    return [_note(call, note) for note in reversed(call.project().notes) if note.target is target]
-
-
-def _note(call: Call, note: Note) -> Data:
-    moment = call.world.iso(note.created_at)
-    return {
-        "id": note.id,
-        "body": note.body,
-        "author": _user(call, note.author),
-        "system": False,
-        "internal": note.internal,
-        "noteable_type": note.noteable_type,
-        "created_at": moment,
-        "updated_at": moment,
-    }
-
-
-def _pipeline(call: Call, project: Project, one: Pipeline) -> Data:
-    return {
-        "id": one.id,
-        "iid": one.iid,
-        "project_id": project.id,
-        "status": one.status,
-        "source": one.source,
-        "ref": one.ref,
-        "sha": one.commit.sha,
-        "created_at": call.world.iso(one.created_at),
-        "updated_at": call.world.iso(one.updated_at),
-        "web_url": f"{call.world.url}/{project.full_path}/-/pipelines/{one.id}",
-    }
-
-
-def _job(call: Call, project: Project, of: Pipeline, one: Job) -> Data:
-    iso = call.world.iso
-    return {
-        "id": one.id,
-        "name": one.name,
-        "stage": one.stage,
-        "status": one.status,
-        "failure_reason": one.failure_reason,
-        "created_at": iso(one.created_at),
-        "started_at": iso(one.started_at),
-        "finished_at": iso(one.finished_at),
-        "pipeline": _pipeline(call, project, of),
-    }
-
-
 def routes() -> list[Route]:
     base = "/projects/{id}"
-    return [
-        route("GET", f"{base}/merge_requests", merge_requests),
-        route("GET", f"{base}/merge_requests/{{iid}}", merge_request),
-        route("GET", f"{base}/merge_requests/{{iid}}/notes", merge_request_notes),
-        route("GET", f"{base}/merge_requests/{{iid}}/commits", merge_request_commits),
-        route("GET", f"{base}/issues", issues),
-        route("GET", f"{base}/issues/{{iid}}", issue),
-        route("GET", f"{base}/issues/{{iid}}/notes", issue_notes),
-        route("GET", f"{base}/pipelines", pipelines),
-        route("GET", f"{base}/pipelines/{{pipeline_id}}", pipeline),
-        route("GET", f"{base}/pipelines/{{pipeline_id}}/jobs", pipeline_jobs),
+    found = [
+        route("GET", f"{base}/repository/commits", commits),
+        route("GET", f"{base}/repository/commits/{{sha}}", commit),
+        route("GET", f"{base}/repository/compare", compare),
+        route("GET", f"{base}/merge_requests/{{number}}/commits", merge_request_commits),
+        route("GET", f"{base}/pipelines/{{number}}/jobs", jobs),
     ]
+    for name, family in FAMILIES.items():
+        found += [
+            route("GET", f"{base}/{name}", family.index),
+            route("GET", f"{base}/{name}/{{number}}", family.read),
+        ]
+    for name in ("merge_requests", "issues"):
+        found.append(route("GET", f"{base}/{name}/{{number}}/notes", partial(notes, FAMILIES[name])))
+    return found

@@ -1,1 +1,1 @@
-"""What GitLab puts into a delivery's body, one module an event family. Pure: records in, plain data out."""
+"""What deliveries carry, one module a family of events."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gitpulse_sim.payloads.common import Data, Frame, avatar, commit_data, project_data, repository_data
+from gitpulse_sim.frame import Data, Frame
+from gitpulse_sim.payloads.common import commit_data, project_data, repository_data
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit
 from gitpulse_sim.world import Project
@@ -41,31 +42,25 @@ class RefChange:
 def push(frame: Frame, project: Project, user: User, change: RefChange) -> Data:
     """`Push Hook`, or `Tag Push Hook` for a tag."""
     kind = "tag_push" if change.is_tag else "push"
+    shown = project_data(frame, project)
+    addresses = {key: shown[key] for key in ("git_http_url", "git_ssh_url", "visibility_level")}
     return {
         "object_kind": kind,
         "event_name": kind,
-        "before": change.before,
-        "after": change.after,
-        "ref": change.ref,
+        **frame.fields(change, "before after ref message total_commits_count=total"),
         "ref_protected": change.branch == project.default_branch,
         "checkout_sha": None if change.after == ZEROS else change.checkout or change.after,
-        "message": change.message,
-        "user_id": user.id,
-        "user_name": user.name,
-        "user_username": user.username,
-        "user_email": user.public_email,
-        "user_avatar": avatar(user),
+        **frame.fields(
+            user, "user_id=id user_name=name user_username=username user_email=public_email user_avatar=avatar"
+        ),
         "project_id": project.id,
-        "project": project_data(frame, project),
-        "commits": [_commit(frame, project, commit) for commit in change.commits],
-        "total_commits_count": change.total,
+        "project": shown,
+        "commits": [
+            commit_data(frame, project, commit) | frame.fields(commit, "added modified removed")
+            for commit in change.commits
+        ],
         "push_options": {},
-        "repository": repository_data(frame, project)
-        | {
-            "git_http_url": f"{frame.page(project)}.git",
-            "git_ssh_url": project_data(frame, project)["git_ssh_url"],
-            "visibility_level": 0,
-        },
+        "repository": repository_data(frame, project) | addresses,
     }
 
 
@@ -111,12 +106,4 @@ def sample() -> Data:
         ],
         "total_commits_count": 1,
         "push_options": {"ci": {"skip": True}},
-    }
-
-
-def _commit(frame: Frame, project: Project, commit: Commit) -> Data:
-    return commit_data(frame, project, commit) | {
-        "added": list(commit.added),
-        "modified": list(commit.modified),
-        "removed": list(commit.removed),
     }
