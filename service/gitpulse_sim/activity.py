@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from itertools import count
 from random import Random
 
-from gitpulse_sim import ci, issues, reviews, words
+from gitpulse_sim import ci, discussions, words
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.people import User
@@ -125,24 +125,24 @@ class _History:
         commit = await self._push(author, branch, at, commits=random.choice(PUSH_SIZES))
         yield (at := self._later(author, at, minutes=20))
         reviewer = random.choice([user for user in self._team if user != author])
-        request = await reviews.open_merge_request(
+        request = await discussions.open_merge_request(
             forge, project, author, branch, title=title, at=at, reviewers=[reviewer],
             description=words.sentence(random), labels=[self._label("backend", "frontend", "docs")],
         )  # fmt: skip
         self._add(at, self._pipeline(author, branch, commit, at, request))
         for _ in range(random.choice((0, 0, 1, 1, 2))):
             yield (at := self._later(reviewer, at, minutes=150))
-            await issues.comment(forge, project, reviewer, request, words.sentence(random), at=at)
+            await discussions.comment(forge, project, reviewer, request, words.sentence(random), at=at)
             yield (at := self._later(author, at, minutes=90))
             commit = await self._push(author, branch, at, commits=random.choice(PUSH_SIZES[:8]))
             self._add(at, self._pipeline(author, branch, commit, at, request))
         yield (at := self._later(reviewer, at, minutes=200))
         if random.random() < 0.12:
-            await reviews.close(forge, project, author, request, at=at)
+            await discussions.close(forge, project, author, request, at=at)
             return
-        await reviews.approve(forge, project, reviewer, request, at=at)
+        await discussions.approve(forge, project, reviewer, request, at=at)
         yield (at := self._later(author, at, minutes=45))
-        await reviews.merge(forge, project, author, request, at=at)
+        await discussions.merge(forge, project, author, request, at=at)
         merged = await forge.newest(project, project.default_branch)
         self._add(at, self._pipeline(author, project.default_branch, merged, at, None))
 
@@ -157,17 +157,17 @@ class _History:
     async def _issue(self, author: User, at: datetime) -> Story:
         """An issue, some talk, and mostly an end."""
         random, forge, project = self._random, self._forge, self._project
-        issue = await issues.open_issue(
+        issue = await discussions.open_issue(
             forge, project, author, title=words.title(random), at=at, description=words.sentence(random),
             labels=[self._label("bug", "wish")],
         )  # fmt: skip
         for _ in range(random.randint(0, 3)):
             somebody = random.choice(self._team)
             yield (at := self._later(somebody, at, minutes=240))
-            await issues.comment(forge, project, somebody, issue, words.sentence(random), at=at)
+            await discussions.comment(forge, project, somebody, issue, words.sentence(random), at=at)
         if random.random() < 0.7:
             yield (at := self._later(author, at, minutes=900))
-            await issues.close_issue(forge, project, author, issue, at=at)
+            await discussions.close(forge, project, author, issue, at=at)
 
     async def _pipeline(
         self, user: User, ref: str, commit: Commit, at: datetime, request: MergeRequest | None

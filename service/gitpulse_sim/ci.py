@@ -1,16 +1,15 @@
-"""What the machinery does with code: pipelines and their jobs, releases, deployments. Each step tells the hooks."""
+"""What the machinery does with code: pipelines and their jobs. Each step tells the hooks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.payloads.ci import deployment, job, pipeline, release
+from gitpulse_sim.payloads.ci import job, pipeline
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit
-from gitpulse_sim.work import FINAL_STATUSES, Deployment, Job, MergeRequest, Pipeline, PipelineStatus, Release
+from gitpulse_sim.work import FINAL_STATUSES, Job, MergeRequest, Pipeline, PipelineStatus
 from gitpulse_sim.world import Project
 
 STAGES = {"build": ("compile",), "test": ("unit", "lint")}
@@ -61,37 +60,6 @@ async def finish_pipeline(
     for one in (subject, *subject.jobs):
         one.finished_at = at
     await _tell(forge, project, subject, status, at)
-
-
-async def publish(
-    forge: Forge, project: Project, user: User, tag: str, *, commit: Commit, at: datetime, notes: str = ""
-) -> Release:
-    """Tags a commit and releases it."""
-    await forge.tag(project, user, tag, at=at, target=commit.sha, message=f"Release {tag}")
-    subject = Release(id=forge.world.next_id("release"), tag=tag, description=notes, commit=commit, created_at=at)
-    project.releases.append(subject)
-    await forge.tell(project, "releases_events", release(forge.frame, project, subject))
-    return subject
-
-
-async def deploy(
-    forge: Forge,
-    project: Project,
-    user: User,
-    *,
-    commit: Commit,
-    at: datetime,
-    environment: str = "production",
-    statuses: Sequence[str] = ("running", "success"),
-) -> Deployment:
-    """A deployment that goes through these statuses."""
-    subject = Deployment(
-        id=forge.world.next_id("deployment"), environment=environment, status=statuses[0], commit=commit, user=user,
-        status_changed_at=at,
-    )  # fmt: skip
-    for subject.status in statuses:
-        await forge.tell(project, "deployment_events", deployment(forge.frame, project, subject))
-    return subject
 
 
 async def _tell(forge: Forge, project: Project, subject: Pipeline, status: PipelineStatus, at: datetime) -> None:

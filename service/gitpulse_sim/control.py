@@ -15,8 +15,9 @@ from starlette.routing import Route
 
 from gitpulse_sim.commands import COMMANDS, Control
 from gitpulse_sim.errors import SimulatorError
+from gitpulse_sim.forge import Forge
 from gitpulse_sim.truth import truth
-from gitpulse_sim.world import Parent
+from gitpulse_sim.world import World
 
 PREFIX = "/-/sim"
 
@@ -25,34 +26,37 @@ async def _command(request: Request) -> Response:
     """Runs one command. A body that does not fit is 400, in one line."""
     command = COMMANDS[request.url.path.removeprefix(f"{PREFIX}/")]
     try:
-        asked = msgspec.json.decode(await request.body() or b"{}", type=command)
-        return JSONResponse(await asked.run(request.app.state.control))
+        return JSONResponse(await command(request.app.state.control, await request.body()))
     except (msgspec.MsgspecError, SimulatorError) as error:
         return JSONResponse({"error": str(error)}, 400)
 
 
 async def _help(_: Request) -> Response:
-    lines = [inspect.cleandoc(__doc__ or ""), "", *_READS.values(), ""]
+    """This page."""
+    lines = [inspect.cleandoc(__doc__ or ""), ""]
+    for path, read in READS.items():
+        lines += [f"GET {PREFIX}/{path}", f"    {read.__doc__}"]
     for path, command in COMMANDS.items():
-        wanted = ", ".join(field.name + ("" if field.required else "?") for field in msgspec.structs.fields(command))
-        lines += [f"POST {PREFIX}/{path}  {{{wanted}}}", f"    {inspect.cleandoc(command.__doc__ or '')}"]
+        wanted = ", ".join(field.name + "?" * (not field.required) for field in msgspec.structs.fields(command.shape))
+        lines += [f"POST {PREFIX}/{path}  {{{wanted}}}", f"    {command.about}"]
     return PlainTextResponse("\n".join(lines) + "\n")
 
 
 async def _progress(request: Request) -> Response:
+    """How far the replay is: state (or why it failed), events, fraction."""
     control: Control = request.app.state.control
     return JSONResponse({"state": control.state, **asdict(control.progress)})
 
 
 async def _truth(request: Request) -> Response:
+    """What is true of each project, from git and the simulator's own records."""
     control: Control = request.app.state.control
     return JSONResponse([await truth(project) for project in control.world.projects.values()])
 
 
 async def _hooks(request: Request) -> Response:
-    control: Control = request.app.state.control
-    world = control.world
-    parents: list[Parent] = [*world.projects.values(), *world.groups.values()]
+    """All hooks, with what GitLab does not show: failures in a row, dropped events."""
+    world: World = request.app.state.forge.world
     now = world.clock.now()
     return JSONResponse(
         [
@@ -66,30 +70,24 @@ async def _hooks(request: Request) -> Response:
                 "delivered": len(hook.log.rows),
                 "dropped": dict(hook.dropped),
             }
-            for parent in parents
+            for parent in world.parents
             for hook in parent.hooks.values()
         ]
     )
 
 
 async def _idle(request: Request) -> Response:
-    control: Control = request.app.state.control
-    await control.forge.engine.idle()
-    return JSONResponse({"sent": control.forge.engine.sent})
+    """Answers when no delivery is under way."""
+    forge: Forge = request.app.state.forge
+    await forge.engine.idle()
+    return JSONResponse({"sent": forge.engine.sent})
 
 
-_READS = {
-    "": f"GET {PREFIX}/\n    This page.",
-    "activity": f"GET {PREFIX}/activity\n    How far the replay is: state (or why it failed), events, fraction.",
-    "truth": f"GET {PREFIX}/truth\n    What is true of each project, from git and the simulator's own records.",
-    "hooks": f"GET {PREFIX}/hooks\n    All hooks, with what GitLab does not show: failures in a row, dropped events.",
-    "idle": f"GET {PREFIX}/idle\n    Answers when no delivery is under way.",
-}
+READS = {"": _help, "activity": _progress, "truth": _truth, "hooks": _hooks, "idle": _idle}
 
 
 def routes() -> list[Route]:
-    reads = {"": _help, "activity": _progress, "truth": _truth, "hooks": _hooks, "idle": _idle}
     return [
-        *(Route(f"{PREFIX}/{path}", read, methods=["GET"]) for path, read in reads.items()),
+        *(Route(f"{PREFIX}/{path}", read, methods=["GET"]) for path, read in READS.items()),
         *(Route(f"{PREFIX}/{path}", _command, methods=["POST"]) for path in COMMANDS),
     ]

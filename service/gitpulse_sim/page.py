@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gitpulse_sim.world import Parent, World
+from gitpulse_sim.world import World
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -23,7 +23,6 @@ async def front_page(request: Request) -> Response:
 
 def render(world: World) -> str:
     """The page. Tokens are shown: they open nothing but this simulator."""
-    parents: list[Parent] = [*world.projects.values(), *world.groups.values()]
     now = world.clock.now()
     projects = [
         (one.full_path, str(one.id), "empty" if one.repository.is_empty else f"{len(one.repository.tips)} refs")
@@ -31,7 +30,7 @@ def render(world: World) -> str:
     ]
     hooks = [
         (parent.full_path, str(hook.id), _without_user(hook.url), hook.alert_status(world.instance, now))
-        for parent in parents
+        for parent in world.parents
         for hook in parent.hooks.values()
     ]
     tokens = [(token.text, token.user.username, " ".join(token.scopes)) for token in world.tokens.values()]

@@ -1,4 +1,4 @@
-"""What people make in a project, as plain records: merge requests, issues, notes, pipelines, releases."""
+"""What people make in a project, as plain records: merge requests, issues, notes, pipelines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
 
@@ -46,18 +45,6 @@ class Discussed:
     @property
     def state_id(self) -> int:
         return STATE_IDS[self.state]
-
-    def must_be(self, state: State) -> None:
-        """Raises BadRequest."""
-        if self.state != state:
-            raise BadRequest(f"number {self.iid} is {self.state}, not {state}")
-
-    def move(self, before: State, state: State, *, by: User, at: datetime) -> dict[str, object]:
-        """From one state to another. Returns what a payload's `changes` say of it. Raises BadRequest."""
-        self.must_be(before)
-        self.state, self.updated_at = state, at
-        self.closed_at, self.closed_by = (at, by) if state == "closed" else (None, None)
-        return {"state_id": {"previous": STATE_IDS[before], "current": STATE_IDS[state]}}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,26 +160,3 @@ class Pipeline(Run):
     @property
     def stages(self) -> list[str]:
         return list(dict.fromkeys(job.stage for job in self.jobs))
-
-
-@dataclass(slots=True, kw_only=True)
-class Release:
-    """A release of a tag."""
-
-    id: int
-    tag: str
-    description: str
-    commit: Commit
-    created_at: datetime
-
-
-@dataclass(slots=True, kw_only=True)
-class Deployment:
-    """One deployment of a commit to an environment."""
-
-    id: int
-    environment: str
-    status: str
-    commit: Commit
-    user: User
-    status_changed_at: datetime

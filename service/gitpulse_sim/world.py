@@ -12,14 +12,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from gitpulse_sim.clock import Clock, iso_milliseconds
+from gitpulse_sim.clock import Clock
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.hook import Hook, ParentKind
 from gitpulse_sim.instance import Instance
 from gitpulse_sim.people import AccessToken, Role, User
 from gitpulse_sim.repository import Repository
-from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline, Release
+from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -67,7 +67,6 @@ class Project:
     issues: list[Issue] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
-    releases: list[Release] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     """How many events of each kind (by toggle) happened here, whether or not a hook wanted them."""
 
@@ -104,9 +103,10 @@ class World:
         self.forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         """Removes the repositories from the disk; happens by itself when the world or the process ends."""
 
-    def iso(self, moment: datetime | None) -> str | None:
-        """A time as the REST API shows it."""
-        return iso_milliseconds(moment) if moment else None
+    @property
+    def parents(self) -> list[Parent]:
+        """Everything that can have hooks."""
+        return [*self.projects.values(), *self.groups.values()]
 
     def next_id(self, kind: str) -> int:
         self._last_ids[kind] += 1

@@ -8,7 +8,7 @@ from datetime import timedelta
 import gitlab
 import pytest
 
-from gitpulse_sim import ci, issues, reviews
+from gitpulse_sim import ci, discussions
 
 LIMITED = {"message": {"error": "This endpoint has been requested too many times. Try again later."}}
 
@@ -65,9 +65,9 @@ def test_tests_carry_iso_milliseconds(simulator, hook, target):
     now = simulator.world.clock.now()
     simulator.push()
     simulator.push(branch="f")
-    request = simulator.run(reviews.open_merge_request(forge, project, bob, "f", title="F", at=now))
-    simulator.run(issues.open_issue(forge, project, bob, title="I", at=now))
-    simulator.run(issues.comment(forge, project, bob, request, "well", at=now))
+    request = simulator.run(discussions.open_merge_request(forge, project, bob, "f", title="F", at=now))
+    simulator.run(discussions.open_issue(forge, project, bob, title="I", at=now))
+    simulator.run(discussions.comment(forge, project, bob, request, "well", at=now))
     simulator.run(ci.start_pipeline(forge, project, bob, "f", commit=request.last_commit, at=now))
     simulator.settle()
     target.take()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import gitlab
 import pytest
 
-from gitpulse_sim import ci, issues, reviews
+from gitpulse_sim import ci, discussions
 
 
 @pytest.fixture
@@ -19,12 +19,12 @@ def worked(simulator):
     for number, branch in enumerate(("one", "two")):
         at = early + timedelta(hours=number)
         simulator.push(branch=branch, commits=2, at=at)
-        request = simulator.run(reviews.open_merge_request(forge, project, bob, branch, title=branch, at=at))
-        issue = simulator.run(issues.open_issue(forge, project, bob, title=branch, at=at))
-        simulator.run(issues.comment(forge, project, bob, request, "hm", at=at))
+        request = simulator.run(discussions.open_merge_request(forge, project, bob, branch, title=branch, at=at))
+        issue = simulator.run(discussions.open_issue(forge, project, bob, title=branch, at=at))
+        simulator.run(discussions.comment(forge, project, bob, request, "hm", at=at))
         if branch == "one":
-            simulator.run(reviews.merge(forge, project, bob, request, at=at))
-            simulator.run(issues.close_issue(forge, project, bob, issue, at=at))
+            simulator.run(discussions.merge(forge, project, bob, request, at=at))
+            simulator.run(discussions.close(forge, project, bob, issue, at=at))
     simulator.run(ci.start_pipeline(forge, project, bob, "main", commit=request.last_commit, at=early))
     return early
 

@@ -1,17 +1,15 @@
-"""The instance, who is there, groups and projects; and the few changes that group hooks hear of."""
+"""The instance, who is asking, groups, projects and their members: all to be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gitpulse_sim.api.call import FORBIDDEN, Call, Refused, created, not_found
+from gitpulse_sim.api.call import Call
 from gitpulse_sim.api.door import route
 from gitpulse_sim.frame import Data, Frame
-from gitpulse_sim.payloads import group as group_payloads
-from gitpulse_sim.people import Role, User
+from gitpulse_sim.people import User
 from gitpulse_sim.world import Group, Project
 
 
@@ -70,52 +68,6 @@ def subgroups(call: Call) -> list[Data]:
     return [_group(call.frame, one) for one in call.world.groups.values() if one.parent is parent]
 
 
-async def create_project(call: Call) -> Response:
-    """Needs `namespace_id`: users' own namespaces are not simulated."""
-    parent = call.world.groups.get(call.whole("namespace_id"))
-    if parent is None:
-        raise Refused(400, {"error": "namespace_id is missing"})
-    if call.world.role(call.user, parent) < Role.MAINTAINER:
-        raise Refused(403, FORBIDDEN)
-    path = call.text("path") or call.text("name").lower().replace(" ", "-")
-    if not path or call.world.find_project(f"{parent.full_path}/{path}"):
-        raise Refused(400, {"message": {"path": ["has already been taken"]}})
-    made = call.world.add_project(path, parent, name=call.text("name", path), description=call.text("description"))
-    data = group_payloads.project(made, "project_create", made.created_at)
-    await call.forge.tell(parent, "project_events", data)
-    return created(_project(call.frame, made))
-
-
-async def delete_project(call: Call) -> Response:
-    gone = call.project(Role.OWNER)
-    del call.world.projects[gone.id]
-    data = group_payloads.project(gone, "project_destroy", call.world.clock.now())
-    await call.forge.tell(gone.group, "project_events", data)
-    return JSONResponse({"message": "202 Accepted"}, 202)
-
-
-async def create_subgroup(call: Call) -> Response:
-    parent = call.world.groups.get(call.whole("parent_id"))
-    if parent is None or call.world.role(call.user, parent) < Role.OWNER:
-        raise Refused(403, FORBIDDEN)
-    made = call.world.add_group(call.text("path"), call.text("name") or None, parent=parent)
-    data = group_payloads.subgroup(made, "subgroup_create", made.created_at)
-    await call.forge.tell(parent, "subgroup_events", data)
-    return created(_group(call.frame, made))
-
-
-async def add_member(call: Call) -> Response:
-    place, user, level = call.group(Role.OWNER), call.world.users.get(call.whole("user_id")), call.whole("access_level")
-    if user is None:
-        raise not_found("User")
-    if level not in set(Role):
-        raise Refused(400, {"error": "access_level does not have a valid value"})
-    place.members[user.id] = role = Role(level)
-    data = group_payloads.member(place, user, role, "user_add_to_group", call.world.clock.now())
-    await call.forge.tell(place, "member_events", data)
-    return created({"id": user.id, "username": user.username, "access_level": level})
-
-
 def _projects(call: Call, found: Iterable[Project]) -> list[Data]:
     """Those that this user can see."""
     return [_project(call.frame, one) for one in found if call.world.role(call.user, one)]
@@ -155,15 +107,11 @@ def routes() -> list[Route]:
         route("GET", "/personal_access_tokens/self", own_token),
         route("GET", "/user", own_user),
         route("GET", "/projects", lambda call: _projects(call, call.world.projects.values())),
-        route("POST", "/projects", create_project),
         route("GET", "/projects/{id}", lambda call: _project(call.frame, call.project())),
-        route("DELETE", "/projects/{id}", delete_project),
         route("GET", "/projects/{id}/members/all", members),
         route("GET", "/groups", groups),
-        route("POST", "/groups", create_subgroup),
         route("GET", "/groups/{id}", lambda call: _group(call.frame, call.group())),
         route("GET", "/groups/{id}/projects", group_projects),
         route("GET", "/groups/{id}/subgroups", subgroups),
         route("GET", "/groups/{id}/members", members),
-        route("POST", "/groups/{id}/members", add_member),
     ]

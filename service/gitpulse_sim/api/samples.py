@@ -8,7 +8,7 @@ from gitpulse_sim.deliver import Event
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.hook import TOGGLES
-from gitpulse_sim.payloads.ci import job, pipeline, release
+from gitpulse_sim.payloads.ci import job, pipeline
 from gitpulse_sim.payloads.push import RefChange, push, sample
 from gitpulse_sim.payloads.work import issue, merge_request, note
 from gitpulse_sim.people import User
@@ -47,8 +47,6 @@ def _data(frame: Frame, project: Project, trigger: str, user: User) -> Data:
             return pipeline(frame, project, project.pipelines[-1])
         case "job_events" if project.pipelines:
             return job(frame, project, project.pipelines[-1], project.pipelines[-1].jobs[-1])
-        case "releases_events" if project.releases:
-            return release(frame, project, project.releases[-1])
     missing = _MISSING.get(trigger)
     raise Refused(422, {"message": f"Ensure the {missing}." if missing else "Testing not available for this hook"})
 

@@ -1,11 +1,11 @@
-"""Pipelines, jobs, deployments and releases."""
+"""Pipelines and jobs."""
 
 from __future__ import annotations
 
 from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.payloads.common import commit_data, project_data, repository_data, user_data
-from gitpulse_sim.work import Deployment, Job, Pipeline, Release
+from gitpulse_sim.work import Job, Pipeline
 from gitpulse_sim.world import Project
 
 RUNNER: Data = {
@@ -98,37 +98,3 @@ def job(frame: Frame, project: Project, subject: Pipeline, one: Job) -> Data:
         return data
     moments = {name: getattr(one, name) for name in times}
     return data | {f"build_{name}_iso": iso_milliseconds(at) if at else None for name, at in moments.items()}
-
-
-def deployment(frame: Frame, project: Project, subject: Deployment) -> Data:
-    """`Deployment Hook`: on start, success, failure and cancel. Only `short_sha` says which commit."""
-    return frame.fields(
-        subject,
-        "status deployment_id=id environment environment_tier=environment environment_slug=environment "
-        "short_sha=commit.short_sha commit_title=commit.title",
-    ) | {
-        "object_kind": "deployment",
-        "status_changed_at": f"{subject.status_changed_at:%Y-%m-%d %H:%M:%S %z}",
-        "deployable_id": None,
-        "deployable_url": None,  # as of a deployment made through the API
-        "environment_external_url": None,
-        "project": project_data(frame, project),
-        "user": user_data(subject.user),
-        "user_url": f"{frame.url}/{subject.user.username}",
-        "commit_url": frame.page(project, f"commit/{subject.commit.sha}"),
-        "ref": project.default_branch,
-    }
-
-
-def release(frame: Frame, project: Project, subject: Release) -> Data:
-    """`Release Hook`, of a new one: a flat object."""
-    archive = frame.page(project, f"archive/{subject.tag}/{project.path}-{subject.tag}")
-    sources = [{"format": kind, "url": f"{archive}.{kind}"} for kind in ("zip", "tar.gz")]
-    return frame.fields(subject, "id name=tag tag description created_at released_at=created_at") | {
-        "object_kind": "release",
-        "action": "create",
-        "project": project_data(frame, project),
-        "url": frame.page(project, f"releases/{subject.tag}"),
-        "assets": {"count": len(sources), "links": [], "sources": sources},
-        "commit": commit_data(frame, project, subject.commit),
-    }

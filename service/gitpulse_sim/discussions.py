@@ -1,0 +1,135 @@
+"""What people do with merge requests and issues, and what they write on anything. Each action tells the hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from gitpulse_sim.errors import BadRequest
+from gitpulse_sim.forge import Forge
+from gitpulse_sim.payloads.work import issue, merge_request, note
+from gitpulse_sim.people import User
+from gitpulse_sim.repository import Commit
+from gitpulse_sim.work import STATE_IDS, Issue, Label, MergeRequest, Note, State
+from gitpulse_sim.world import Project
+
+Discussed = MergeRequest | Issue
+
+
+async def open_merge_request(
+    forge: Forge,
+    project: Project,
+    author: User,
+    source: str,
+    *,
+    title: str,
+    at: datetime,
+    target: str | None = None,
+    description: str = "",
+    reviewers: Sequence[User] = (),
+    labels: Sequence[Label] = (),
+) -> MergeRequest:
+    """Opens one from a branch that exists. Raises BadRequest."""
+    newest = await forge.newest(project, source)
+    subject = MergeRequest(
+        id=forge.world.next_id("merge request"), iid=len(project.merge_requests) + 1, title=title,
+        description=description, author=author, source_branch=source,
+        target_branch=target or project.default_branch, created_at=at, updated_at=at, last_commit=newest,
+        assignees=[author], reviewers=list(reviewers), labels=list(labels),
+    )  # fmt: skip
+    project.repository.tip(subject.target_branch)
+    project.merge_requests.append(subject)
+    await _tell(forge, project, author, subject, "open", _change(None, "opened"))
+    return subject
+
+
+async def open_issue(
+    forge: Forge,
+    project: Project,
+    author: User,
+    *,
+    title: str,
+    at: datetime,
+    description: str = "",
+    confidential: bool = False,
+    type_: str = "Issue",
+    labels: Sequence[Label] = (),
+) -> Issue:
+    """Opens an issue, or a work item of another type (`Task`, `Incident`)."""
+    subject = Issue(
+        id=forge.world.next_id("issue"), iid=len(project.issues) + 1, title=title, description=description,
+        author=author, created_at=at, updated_at=at, type=type_, confidential=confidential, labels=list(labels),
+    )  # fmt: skip
+    project.issues.append(subject)
+    await _tell(forge, project, author, subject, "open", _change(None, "opened"))
+    return subject
+
+
+async def comment(
+    forge: Forge,
+    project: Project,
+    author: User,
+    target: Discussed | Commit,
+    body: str,
+    *,
+    at: datetime,
+    internal: bool = False,
+) -> Note:
+    """Writes a note; an internal one, or one on a confidential issue, goes to those who asked for such."""
+    confidential = internal or (isinstance(target, Issue) and target.confidential)
+    subject = Note(
+        id=forge.world.next_id("note"), body=body, author=author, target=target, created_at=at, internal=confidential
+    )
+    project.notes.append(subject)
+    toggle = "confidential_note_events" if confidential else "note_events"
+    await forge.tell(project, toggle, note(forge.frame, project, subject))
+    return subject
+
+
+async def approve(forge: Forge, project: Project, user: User, subject: MergeRequest, *, at: datetime) -> None:
+    """One approval is enough here. `updated_at` stays, as GitLab's predates approvals."""
+    subject.approved_by.append(user)
+    subject.actioned_at = at
+    await _tell(forge, project, user, subject, "approved", {})
+
+
+async def merge(forge: Forge, project: Project, user: User, subject: MergeRequest, *, at: datetime) -> None:
+    """Makes a merge commit, says so, and removes the source branch. Raises BadRequest."""
+    changes = _move(subject, "opened", "merged", user, at)
+    change = await forge.merge_branch(project, user, subject.source_branch, subject.target_branch, at=at)
+    subject.merge_commit_sha, subject.merge_user, subject.merged_at = change.after, user, at
+    await _tell(forge, project, user, subject, "merge", changes)
+    await forge.delete(project, user, f"refs/heads/{subject.source_branch}")
+
+
+async def close(forge: Forge, project: Project, user: User, subject: Discussed, *, at: datetime) -> None:
+    """Closes an issue, or a merge request without merging; the branch stays. Raises BadRequest."""
+    await _tell(forge, project, user, subject, "close", _move(subject, "opened", "closed", user, at))
+
+
+async def reopen(forge: Forge, project: Project, user: User, subject: Discussed, *, at: datetime) -> None:
+    """Raises BadRequest."""
+    await _tell(forge, project, user, subject, "reopen", _move(subject, "closed", "opened", user, at))
+
+
+def _move(subject: Discussed, before: State, state: State, user: User, at: datetime) -> Mapping[str, object]:
+    if subject.state != before:
+        raise BadRequest(f"number {subject.iid} is {subject.state}, not {before}")
+    subject.state, subject.updated_at = state, at
+    subject.closed_at, subject.closed_by = (at, user) if state == "closed" else (None, None)
+    return _change(before, state)
+
+
+def _change(before: State | None, state: State) -> Mapping[str, object]:
+    """What a payload's `changes` say of it."""
+    return {"state_id": {"previous": before and STATE_IDS[before], "current": STATE_IDS[state]}}
+
+
+async def _tell(
+    forge: Forge, project: Project, user: User, subject: Discussed, action: str, changes: Mapping[str, object]
+) -> None:
+    if isinstance(subject, MergeRequest):
+        data = merge_request(forge.frame, project, user, subject, action, changes=changes)
+        return await forge.tell(project, "merge_requests_events", data)
+    toggle = "confidential_issues_events" if subject.confidential else "issues_events"
+    return await forge.tell(project, toggle, issue(forge.frame, project, user, subject, action, changes=changes))
