@@ -14,8 +14,8 @@ from starlette.routing import Route
 from gitpulse_sim import control, page
 from gitpulse_sim.api import deliveries, hooks, places, work
 from gitpulse_sim.api.door import RawPaths
-from gitpulse_sim.commands import Control
-from gitpulse_sim.deliver import Engine
+from gitpulse_sim.control import Control
+from gitpulse_sim.deliver import delivering
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.world import World
 
@@ -25,7 +25,7 @@ def create_app(world: World) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with Engine(world) as engine:
+        async with delivering(world) as engine:
             app.state.forge = Forge(world, engine)
             app.state.control = Control(app.state.forge)
             yield

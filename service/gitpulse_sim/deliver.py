@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 import aiohttp
 import msgspec
 from multidict import CIMultiDict
 
 from gitpulse_sim.hook import TOGGLES, Hook
-from gitpulse_sim.hook_log import INTERNAL_ERROR, LogRow, redact
+from gitpulse_sim.hook_log import LogRow, redact
 from gitpulse_sim.instance import SIGNING_TOKENS, Instance
-from gitpulse_sim.template import TemplateFailed, render
+from gitpulse_sim.template import render
 from gitpulse_sim.world import Parent, Project, World
 
 BODY_LIMIT = 25 * 1024 * 1024
@@ -59,33 +58,37 @@ def sign(key: bytes, delivery_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-class Engine:
-    """Sends what happens in a world to its hooks. Use it as an async context manager."""
+@contextlib.asynccontextmanager
+async def delivering(world: World) -> AsyncIterator[Engine]:
+    """An engine that sends what happens in a world to its hooks, until the block ends."""
+    # No cookies, no proxies of the machine: only what GitLab would send.
+    async with aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0), skip_auto_headers=["Accept"]
+    ) as session:
+        engine = Engine(world, session)
+        try:
+            yield engine
+        finally:
+            await engine.aclose()
 
-    def __init__(self, world: World, *, concurrency: int = 32) -> None:
+
+class Engine:
+    """Sends to hooks, so many at a time."""
+
+    def __init__(self, world: World, session: aiohttp.ClientSession, *, concurrency: int = 32) -> None:
         self._world = world
+        self._session = session
         self._slots = asyncio.Semaphore(concurrency)
         self._sending: set[asyncio.Task[LogRow | None]] = set()
         self._calls: Counter[tuple[int, int]] = Counter()
-        self._session: aiohttp.ClientSession | None = None
         self.sent = 0
         """Deliveries that were attempted so far."""
 
-    async def __aenter__(self) -> Self:
-        # No cookies, no proxies of the machine: only what GitLab would send.
-        self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0), skip_auto_headers=["Accept"]
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def aclose(self) -> None:
+        """Drops what is under way."""
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
-        if self._session:
-            await self._session.close()
 
     async def emit(self, parent: Parent, event: Event) -> None:
         """Starts the deliveries of one event to all hooks that hear of it; waits only while too many are under way."""
@@ -142,63 +145,53 @@ class Engine:
             raise error  # ours, not the receiver's: let the loop's handler show it
 
     async def _attempt(self, hook: Hook, event: Event, body: bytes, key: str) -> LogRow:
-        toggle, data = TOGGLES[event.toggle], event.data
         world, started = self._world, time.monotonic()
         row = LogRow(
-            id=world.next_id("hook log"), created_at=world.clock.now(), trigger=toggle.trigger, toggle=event.toggle,
-            url=hook.url, target=hook.target, request_headers={}, request_data={}, response_headers={},
-            response_body="", response_status=INTERNAL_ERROR, execution_duration=0.0, idempotency_key=key,
+            id=world.next_id("hook log"), created_at=world.clock.now(), toggle=event.toggle,
+            trigger=TOGGLES[event.toggle].trigger, url=hook.url, target=hook.target, idempotency_key=key,
         )  # fmt: skip
         headers = delivery_headers(world.instance, hook, event.toggle, key, base_url=world.url)
         try:
+            data: object = event.data
             if hook.custom_webhook_template:
                 body = render(hook.custom_webhook_template, data)
                 data = msgspec.json.decode(body)
             if len(body) > BODY_LIMIT:
-                row = replace(row, request_data={"oversize": True}, error="the payload is larger than 25 MB")
+                row.request_data, row.error = {"oversize": True}, "the payload is larger than 25 MB"
             else:
-                row = replace(row, request_data=redact(data))
+                row.request_data = redact(data)
                 _sign_into(headers, world.instance, hook, key, body)
-                row = await self._post(row, hook, headers, body)
-        except TemplateFailed as error:
-            row = replace(row, error=str(error))
+                await self._post(row, hook, headers, body)
         except TimeoutError:
-            row = replace(row, error="execution expired")
+            row.error = "execution expired"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            row = replace(row, error=str(error) or type(error).__name__)
-        row = replace(
-            row, request_headers=_logged_request(hook, headers), execution_duration=time.monotonic() - started
-        )
-        self._count(hook, row)
+            row.error = str(error) or type(error).__name__
+        row.request_headers = _logged_request(hook, headers)
+        row.execution_duration = time.monotonic() - started
+        if row.status is not None and row.status < 400:
+            hook.succeeded()
+        else:
+            hook.failed(world.instance, world.clock.now(), status=row.status)
+        hook.log.rows.append(row)
         return row
 
-    async def _post(self, row: LogRow, hook: Hook, headers: CIMultiDict[str], body: bytes) -> LogRow:
-        assert self._session is not None, "the engine is not started"
+    async def _post(self, row: LogRow, hook: Hook, headers: CIMultiDict[str], body: bytes) -> None:
         instance = self._world.instance
         self.sent += 1
+        merged = CIMultiDict(hook.custom_headers)
+        merged.update(headers)  # GitLab's own win on a clash, whatever the case
         async with self._session.post(
             row.target,  # user-info in it becomes Basic auth
             data=body,
-            headers=_over(hook.custom_headers, headers),
+            headers=merged,
             ssl=hook.enable_ssl_verification,
             timeout=aiohttp.ClientTimeout(total=instance.webhook_timeout),
             allow_redirects=instance.follow_redirects,
         ) as response:
             answer = await _first_bytes(response.content, LOGGED_BODY)
             kept = list(response.headers.items())[:LOGGED_HEADERS]
-            return replace(
-                row,
-                response_status=str(response.status),
-                response_body=answer.decode(errors="replace"),
-                response_headers={name.title(): value[:LOGGED_HEADER_SIZE] for name, value in kept},
-            )
-
-    def _count(self, hook: Hook, row: LogRow) -> None:
-        if row.status is not None and 200 <= row.status < 400:
-            hook.succeeded()
-        else:
-            hook.failed(self._world.instance, self._world.clock.now(), status=row.status)
-        hook.log.rows.append(row)
+            row.response_status, row.response_body = str(response.status), answer.decode(errors="replace")
+            row.response_headers = {name.title(): value[:LOGGED_HEADER_SIZE] for name, value in kept}
 
 
 def delivery_headers(instance: Instance, hook: Hook, toggle: str, key: str, *, base_url: str) -> CIMultiDict[str]:
@@ -244,11 +237,3 @@ async def _first_bytes(stream: aiohttp.StreamReader, limit: int) -> bytes:
         return await stream.readexactly(limit)
     except asyncio.IncompleteReadError as short:
         return short.partial
-
-
-def _over(custom: Mapping[str, str], headers: CIMultiDict[str]) -> CIMultiDict[str]:
-    """Custom headers beneath GitLab's own, which win on a clash whatever the case."""
-    merged = CIMultiDict(custom)
-    for name, value in headers.items():
-        merged[name] = value
-    return merged

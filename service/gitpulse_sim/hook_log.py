@@ -16,26 +16,26 @@ INTERNAL_ERROR = "internal error"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LogRow:
     """One delivery: what was sent, and what came back."""
 
     id: int
     created_at: datetime
-    trigger: str
     toggle: str
+    trigger: str
     url: str
     """With its placeholders, as the API shows it."""
     target: str
     """As it was called; a resend is refused when the hook's has changed."""
-    request_headers: dict[str, str]
-    request_data: object
-    response_headers: dict[str, str]
-    response_body: str
-    response_status: str
-    """The number as text, or `internal error` when there was no answer."""
-    execution_duration: float
     idempotency_key: str
+    request_headers: dict[str, str] = field(default_factory=dict)
+    request_data: object = None
+    response_headers: dict[str, str] = field(default_factory=dict)
+    response_body: str = ""
+    response_status: str = INTERNAL_ERROR
+    """The number as text, or `internal error` when there was no answer."""
+    execution_duration: float = 0.0
     error: str = ""
     """Why there was no answer."""
 

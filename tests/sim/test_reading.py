@@ -50,7 +50,6 @@ def test_merge_requests(website, worked):
     merged, opened = website.mergerequests.get(1), website.mergerequests.get(2)
     assert (merged.state, opened.state, opened.merged_at) == ("merged", "opened", None)
     assert merged.merge_user["username"] == "bob"
-    assert len(list(merged.commits())) == 2
     assert [note.body for note in merged.notes.list(get_all=True)] == ["hm"]
     since = (worked + timedelta(minutes=30)).isoformat()
     assert [one.iid for one in website.mergerequests.list(updated_after=since, get_all=True)] == [2]
@@ -67,7 +66,6 @@ def test_issues_and_pipelines(api, website, worked):
     (pipeline,) = website.pipelines.list(ref="main", get_all=True)
     assert website.pipelines.list(ref="other", get_all=True) == []
     assert website.pipelines.get(pipeline.id).queued_duration is None
-    assert len(pipeline.jobs.list(get_all=True)) == 3
     assert api("GET", "/projects/1/issues?updated_after=yesterday").json() == {"error": "updated_after is invalid"}
 
 
@@ -75,5 +73,3 @@ def test_places(gl, acme):
     assert [one.path_with_namespace for one in acme.projects.list(get_all=True)] == ["acme/website", "acme/api"]
     assert gl.projects.get("acme/api").namespace["full_path"] == "acme"
     assert [one.full_path for one in gl.groups.list(get_all=True)] == ["acme"]
-    assert len(gl.groups.get("acme").members.list(get_all=True)) == 6
-    assert {one.access_level for one in gl.projects.get(1).members_all.list(get_all=True)} == {30, 40, 50}

@@ -1,4 +1,4 @@
-"""The instance, who is asking, groups, projects and their members: all to be read."""
+"""The instance, who is asking, groups and projects: all to be read."""
 
 from __future__ import annotations
 
@@ -37,19 +37,6 @@ def own_token(call: Call) -> Data:
 
 def own_user(call: Call) -> Data:
     return (user_row(call.frame, call.user) or {}) | call.frame.fields(call.user, "is_admin=admin email")
-
-
-def members(call: Call) -> list[Data]:
-    """Direct members; with `/all` those of the groups above too."""
-    parent, world = call.parent(), call.world
-    everybody = call.request.url.path.endswith("/all")
-    above = parent.group.lineage() if isinstance(parent, Project) else parent.lineage()
-    ids = set(parent.members).union(*(group.members for group in above)) if everybody else set(parent.members)
-    return [
-        (user_row(call.frame, world.users[number]) or {})
-        | {"access_level": int(world.role(world.users[number], parent))}
-        for number in sorted(ids)
-    ]
 
 
 def group_projects(call: Call) -> list[Data]:
@@ -108,10 +95,8 @@ def routes() -> list[Route]:
         route("GET", "/user", own_user),
         route("GET", "/projects", lambda call: _projects(call, call.world.projects.values())),
         route("GET", "/projects/{id}", lambda call: _project(call.frame, call.project())),
-        route("GET", "/projects/{id}/members/all", members),
         route("GET", "/groups", groups),
         route("GET", "/groups/{id}", lambda call: _group(call.frame, call.group())),
         route("GET", "/groups/{id}/projects", group_projects),
         route("GET", "/groups/{id}/subgroups", subgroups),
-        route("GET", "/groups/{id}/members", members),
     ]

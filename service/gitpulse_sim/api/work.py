@@ -1,4 +1,4 @@
-"""What a backfill reads of a project: commits, comparison, merge requests, issues, notes, pipelines, jobs.
+"""What a backfill reads of a project: commits, comparison, merge requests, issues, notes, pipelines.
 
 Each family is a table: where its things are kept, which of their fields are shown, and what its list is filtered by.
 """
@@ -27,7 +27,6 @@ from gitpulse_sim.world import Project
 Thing: TypeAlias = MergeRequest | Issue | Pipeline
 
 DISCUSSED = "id iid title description state created_at updated_at closed_at closed_by author assignees labels"
-BRIEF_PIPELINE = "id iid status source ref sha=commit.sha created_at updated_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ FAMILIES = {
         lambda project: project.pipelines,
         "id",
         "status",
-        BRIEF_PIPELINE,
+        "id iid status source ref sha=commit.sha created_at updated_at",
         "before_sha user started_at finished_at duration queued_duration",
         ("ref", "sha"),
     ),
@@ -123,22 +122,6 @@ def notes(family: Family, call: Call) -> list[Data]:
 def _note(call: Call, note: Note) -> Data:
     own = call.frame.fields(note, "id body internal noteable_type created_at updated_at=created_at")
     return own | {"author": user_row(call.frame, note.author), "system": False}
-
-
-def jobs(call: Call) -> list[Data]:
-    pipeline = FAMILIES["pipelines"].one(call)
-    assert isinstance(pipeline, Pipeline)
-    table = "id name stage status failure_reason created_at started_at finished_at duration queued_duration"
-    brief = call.frame.fields(pipeline, BRIEF_PIPELINE)
-    return [call.frame.fields(job, table) | {"pipeline": brief} for job in pipeline.jobs]
-
-
-async def merge_request_commits(call: Call) -> list[Data]:
-    """Newest first. Of a merged one, what its merge commit brought in."""
-    request = FAMILIES["merge_requests"].one(call)
-    assert isinstance(request, MergeRequest)
-    start = f"{request.merge_commit_sha}^1" if request.merge_commit_sha else f"refs/heads/{request.target_branch}"
-    return await _commits(call, f"{start}..{request.last_commit.sha}")
 
 
 async def commits(call: Call) -> list[Data]:
@@ -201,8 +184,6 @@ def routes() -> list[Route]:
         route("GET", f"{base}/repository/commits", commits),
         route("GET", f"{base}/repository/commits/{{sha}}", commit),
         route("GET", f"{base}/repository/compare", compare),
-        route("GET", f"{base}/merge_requests/{{number}}/commits", merge_request_commits),
-        route("GET", f"{base}/pipelines/{{number}}/jobs", jobs),
     ]
     for name, family in FAMILIES.items():
         found += [
