@@ -76,7 +76,7 @@ class _History:
 
     def __init__(self, forge: Forge, project: Project, random: Random) -> None:
         self._forge, self._project, self._random = forge, project, random
-        members = set(project.members).union(*(group.members for group in project.group.lineage()))
+        members = {number for place in project.lineage() for number in place.members}
         self._team = [forge.world.users[number] for number in sorted(members)]
         if not self._team:
             raise BadRequest(f"{project.full_path} has no members who could work on it")

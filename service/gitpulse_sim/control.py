@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -81,14 +81,14 @@ class Settings(Command, kw_only=True):
 
     async def run(self, control: Control) -> object:
         instance = control.world.instance
-        names = [field.name for field in fields(instance) if not field.name.startswith("_")]
-        if unknown := self.set.keys() - set(names):
-            raise BadRequest(f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-        changed = msgspec.convert({name: getattr(instance, name) for name in names} | self.set, Instance)
+        known = asdict(instance)
+        if unknown := self.set.keys() - known:
+            raise BadRequest(f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        changed = msgspec.convert(known | self.set, Instance)
         changed.check()
-        for name in names:
-            setattr(instance, name, getattr(changed, name))
-        return {name: getattr(instance, name) for name in names}
+        for name, value in asdict(changed).items():
+            setattr(instance, name, value)
+        return asdict(instance)
 
 
 class Faults(Command, kw_only=True):
@@ -187,32 +187,13 @@ async def _truth(control: Control) -> object:
     return [await truth(project) for project in control.world.projects.values()]
 
 
-async def _hooks(control: Control) -> object:
-    """All hooks, with what GitLab does not show: failures in a row, dropped events."""
-    instance, now = control.world.instance, control.world.clock.now()
-    return [
-        {
-            "id": hook.id,
-            "parent": parent.full_path,
-            "url": hook.url,
-            "name": hook.name,
-            "alert_status": hook.alert_status(instance, now),
-            "recent_failures": hook.recent_failures,
-            "delivered": len(hook.log.rows),
-            "dropped": dict(hook.dropped),
-        }
-        for parent in control.world.parents
-        for hook in parent.hooks.values()
-    ]
-
-
 async def _idle(control: Control) -> object:
     """Answers when no delivery is under way."""
     await control.forge.engine.idle()
     return {"sent": control.forge.engine.sent}
 
 
-READS = {"": _help, "activity": _progress, "truth": _truth, "hooks": _hooks, "idle": _idle}
+READS = {"": _help, "activity": _progress, "truth": _truth, "idle": _idle}
 
 
 async def _read(request: Request) -> Response:

@@ -128,7 +128,8 @@ class Engine:
             return "silent mode"
         if not instance.webhook_calls_per_minute:
             return ""
-        minute = (self._world.top_level(self._world.parent_of(hook)).id, int(now.timestamp() // 60))
+        namespace = self._world.parent_of(hook).lineage()[-1]
+        minute = (namespace.id, int(now.timestamp() // 60))
         self._calls[minute] += 1
         return "rate limit" if self._calls[minute] > instance.webhook_calls_per_minute else ""
 

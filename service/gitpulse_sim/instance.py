@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -56,8 +56,6 @@ class Instance:
     signature_clock_skew: float = 0.0
     """Seconds added to `webhook-timestamp`, to make deliveries that look stale."""
 
-    _zone: tuple[str, ZoneInfo] = field(default=("UTC", ZoneInfo("UTC")), repr=False)
-
     def check(self) -> None:
         """Raises BadRequest where a text is no version or no time zone."""
         _ = self.release, self.zone
@@ -74,12 +72,10 @@ class Instance:
 
     @property
     def zone(self) -> ZoneInfo:
-        if self._zone[0] != self.time_zone:
-            try:
-                self._zone = (self.time_zone, ZoneInfo(self.time_zone))
-            except (ZoneInfoNotFoundError, ValueError) as error:
-                raise BadRequest(f"time_zone: {self.time_zone!r} is not known; write it like Europe/Berlin") from error
-        return self._zone[1]
+        try:
+            return ZoneInfo(self.time_zone)  # which keeps those it has read
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise BadRequest(f"time_zone: {self.time_zone!r} is not known; write it like Europe/Berlin") from error
 
     @property
     def has_group_hooks(self) -> bool:

@@ -27,7 +27,6 @@ class User:
     name: str
     email: str
     public_email: str = ""
-    admin: bool = False
 
     @property
     def shown_email(self) -> str:

@@ -41,36 +41,26 @@ async def serving(world: World, *, host: str = "127.0.0.1", port: int = PORT, ur
 
 
 async def serve(
-    world: World,
-    *,
-    host: str = "127.0.0.1",
-    port: int = PORT,
-    url: str = "",
-    ready: Callable[[Forge], None] | None = None,
+    world: World, *, host: str = "127.0.0.1", port: int = PORT, ready: Callable[[Forge], None] = lambda _: None
 ) -> None:
     """Serves the world until the task is cancelled. `ready` is called once it answers. Raises CannotListen."""
-    async with serving(world, host=host, port=port, url=url) as forge:
-        if ready:
-            ready(forge)
+    async with serving(world, host=host, port=port) as forge:
+        ready(forge)
         await asyncio.Event().wait()
 
 
-def run(
-    *, host: str = "127.0.0.1", port: int = PORT, url: str = "", world: World | None = None,
-    ready: Callable[[World], None] | None = None,
-) -> None:  # fmt: skip
-    """Serves a world (the demo's, unless one is given) until SIGINT or SIGTERM. Raises CannotListen, GitFailed."""
-    asyncio.run(_run(world or demo_world(), host, port, url, ready))
+def run(*, host: str = "127.0.0.1", port: int = PORT, ready: Callable[[World], None] = lambda _: None) -> None:
+    """Serves the demo's world until SIGINT or SIGTERM. Raises CannotListen, GitFailed."""
 
+    async def until_told() -> None:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serve(demo_world(), host=host, port=port, ready=lambda forge: ready(forge.world))
 
-async def _run(world: World, host: str, port: int, url: str, ready: Callable[[World], None] | None) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with serving(world, host=host, port=port, url=url):
-        if ready:
-            ready(world)
-        await stop.wait()
+    asyncio.run(until_told())
 
 
 class _Server(uvicorn.Server):

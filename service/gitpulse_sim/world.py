@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -23,45 +22,41 @@ from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Group:
-    """A group, perhaps within another."""
+class Place:
+    """What a group and a project have in common."""
 
     id: int
     path: str
     name: str
     created_at: datetime
-    parent: Group | None = None
     members: dict[int, Role] = field(default_factory=dict)
     hooks: dict[int, Hook] = field(default_factory=dict)
 
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Group(Place):
+    """A group, perhaps within another."""
+
+    parent: Group | None = None
     kind: ParentKind = field(default="group", init=False)
 
     @property
     def full_path(self) -> str:
         return f"{self.parent.full_path}/{self.path}" if self.parent else self.path
 
-    def lineage(self) -> Iterator[Group]:
-        """This group and those above it."""
-        group: Group | None = self
-        while group:
-            yield group
-            group = group.parent
+    def lineage(self) -> list[Group]:
+        """This group and those above it, the top-level one last."""
+        return [self, *(self.parent.lineage() if self.parent else ())]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Project:
+class Project(Place):
     """A project with its repository and all that was made in it."""
 
-    id: int
-    path: str
-    name: str
     description: str
-    created_at: datetime
     group: Group
     repository: Repository
     default_branch: str = "main"
-    members: dict[int, Role] = field(default_factory=dict)
-    hooks: dict[int, Hook] = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
     merge_requests: list[MergeRequest] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
@@ -69,12 +64,15 @@ class Project:
     pipelines: list[Pipeline] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     """How many events of each kind (by toggle) happened here, whether or not a hook wanted them."""
-
     kind: ParentKind = field(default="project", init=False)
 
     @property
     def full_path(self) -> str:
         return f"{self.group.full_path}/{self.path}"
+
+    def lineage(self) -> list[Group | Project]:
+        """The project and the groups above it, the top-level one last."""
+        return [self, *self.group.lineage()]
 
 
 Parent = Project | Group
@@ -112,10 +110,8 @@ class World:
         self._last_ids[kind] += 1
         return self._last_ids[kind]
 
-    def add_user(self, username: str, name: str, email: str, *, public_email: str = "", admin: bool = False) -> User:
-        user = User(
-            id=self.next_id("user"), username=username, name=name, email=email, public_email=public_email, admin=admin
-        )
+    def add_user(self, username: str, name: str, email: str, *, public_email: str = "") -> User:
+        user = User(id=self.next_id("user"), username=username, name=name, email=email, public_email=public_email)
         self.users[user.id] = user
         return user
 
@@ -182,28 +178,15 @@ class World:
 
     def role(self, user: User, parent: Parent) -> Role:
         """The highest role that this user has there, directly or through a group above."""
-        if user.admin:
-            return Role.OWNER
-        above = parent.group if isinstance(parent, Project) else parent
-        inherited = (group.members.get(user.id, Role.NONE) for group in above.lineage())
-        return max(parent.members.get(user.id, Role.NONE), *inherited)
+        return max(place.members.get(user.id, Role.NONE) for place in parent.lineage())
 
-    def hooks_for(self, parent: Parent) -> Iterator[Hook]:
+    def hooks_for(self, parent: Parent) -> list[Hook]:
         """The hooks that hear of what happens there: its own and, where licensed, those of the groups above."""
-        groups = parent.lineage() if isinstance(parent, Group) else parent.group.lineage()
-        if isinstance(parent, Project):
-            yield from list(parent.hooks.values())
-        if self.instance.has_group_hooks:
-            for group in groups:
-                yield from list(group.hooks.values())
+        heard = [one for one in parent.lineage() if self.instance.has_group_hooks or one.kind == "project"]
+        return [hook for place in heard for hook in place.hooks.values()]
 
     def parent_of(self, hook: Hook) -> Parent:
         return self.projects[hook.parent_id] if hook.parent_kind == "project" else self.groups[hook.parent_id]
-
-    def top_level(self, parent: Parent) -> Group:
-        """The namespace that webhook calls are counted for."""
-        group = parent.group if isinstance(parent, Project) else parent
-        return list(group.lineage())[-1]
 
 
 def _find(places: dict[int, P], reference: str | int) -> P | None:

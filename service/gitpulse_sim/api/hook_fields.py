@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -32,25 +33,25 @@ SHOWN = (
     "id url name description created_at enable_ssl_verification disabled_until push_events_branch_filter "
     "branch_filter_strategy custom_webhook_template"
 )
-TEXTS = ("url", "name", "description", "token", "push_events_branch_filter", "custom_webhook_template")
+KINDS = dict.fromkeys(
+    ("url", "name", "description", "token", "push_events_branch_filter", "custom_webhook_template"), str | None
+) | {"enable_ssl_verification": bool}
 
 
 def write(draft: Hook, params: Mapping[str, object], instance: Instance, *, creating: bool) -> None:
     """Puts the sent attributes, and no others, into a draft. Raises Refused; `check` must follow."""
-    for name in TEXTS:
+    for name, kind in KINDS.items():
         if name in params:
-            setattr(draft, name, _text(name, params[name]))
+            setattr(draft, name, _as(kind, name, params))
     for name in toggles_of(draft.parent_kind, instance):
         if name in params:
-            draft.events = draft.events | {name} if _boolean(name, params[name]) else draft.events - {name}
-    if "enable_ssl_verification" in params:
-        draft.enable_ssl_verification = _boolean("enable_ssl_verification", params["enable_ssl_verification"])
+            draft.events = draft.events | {name} if _as(bool, name, params) else draft.events - {name}
     if "branch_filter_strategy" in params:
         if params["branch_filter_strategy"] not in BRANCH_FILTER_STRATEGIES:
             raise Refused(400, {"error": "branch_filter_strategy does not have a valid value"})
         draft.branch_filter_strategy = str(params["branch_filter_strategy"])
     if "signing_token" in params and instance.at_least(*SIGNING_TOKENS):  # before, it is ignored without a word
-        draft.signing_token = _text("signing_token", params["signing_token"]) or None
+        draft.signing_token = _as(str | None, "signing_token", params) or None
     wording = "must be a valid json schema" if creating else "validation failed"
     headers = _pairs(params.get("custom_headers"), f"Custom headers {wording}")
     draft.custom_headers = draft.custom_headers | headers
@@ -98,30 +99,19 @@ def shown(hook: Hook, world: World, *, in_list: bool = False) -> Data:
     return data
 
 
-def _text(name: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise Refused(400, {"error": f"{name} is invalid"})
-    return value
-
-
-def _boolean(name: str, value: object) -> bool:
-    known = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
-    if not isinstance(value, (bool, str, int)) or value not in known:
-        raise Refused(400, {"error": f"{name} is invalid"})
-    return known[value]
+def _as(kind: Any, name: str, params: Mapping[str, object]) -> Any:  # noqa: ANN401 - whatever kind says
+    """One parameter, which a form has sent as text perhaps. Raises Refused."""
+    try:
+        return msgspec.convert(params[name], kind, strict=kind is not bool)
+    except msgspec.ValidationError as error:
+        raise Refused(400, {"error": f"{name} is invalid"}) from error
 
 
 def _pairs(value: object, complaint: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if value is None:
-        return found
     try:
-        for entry in msgspec.convert(value, list[Pair]):
-            key, text = pair(entry.key, entry.value)
-            found[key] = text
+        return dict(pair(entry.key, entry.value) for entry in msgspec.convert(value or [], list[Pair]))
     except (Refused, msgspec.ValidationError) as error:
         raise Refused(422, {"error": complaint}) from error
-    return found
 
 
 def _branch_filter_is_valid(draft: Hook) -> bool:

@@ -36,13 +36,13 @@ def own_token(call: Call) -> Data:
 
 
 def own_user(call: Call) -> Data:
-    return (user_row(call.frame, call.user) or {}) | call.frame.fields(call.user, "is_admin=admin email")
+    return (user_row(call.frame, call.user) or {}) | call.frame.fields(call.user, "email")
 
 
 def group_projects(call: Call) -> list[Data]:
     """A group's own; with `include_subgroups=true` all below it."""
     group, deep = call.group(), call.flag("include_subgroups")
-    found = [p for p in call.world.projects.values() if group in (p.group.lineage() if deep else (p.group,))]
+    found = [p for p in call.world.projects.values() if (group in p.lineage() if deep else group is p.group)]
     return _projects(call, found)
 
 
