@@ -7,7 +7,7 @@ a time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from gitpulse_sim.clock import spaced
@@ -59,17 +59,14 @@ class Forge:
 
     async def merge_branch(self, project: Project, user: User, branch: str, into: str, *, at: datetime) -> RefChange:
         """Makes the merge commit of a merge request."""
-        message = f"Merge branch '{branch}' into '{into}'"
+        author, message = Person(user.name, user.email), f"Merge branch '{branch}' into '{into}'"
 
         def merge() -> RefChange:
             before = project.repository.tip(into)
-            after = project.repository.merge(branch, into, message=message, author=Person(user.name, user.email), at=at)
+            after = project.repository.merge(branch, into, message=message, author=author, at=at)
             return _moved(project.repository, f"refs/heads/{into}", before, after, f"{before}..{after}")
 
-        async with self._lock(project):
-            change = await asyncio.to_thread(merge)
-        await self._announce(project, user, [change])
-        return change
+        return await self._change(project, user, merge)
 
     async def newest(self, project: Project, branch: str) -> Commit:
         """The branch's newest commit, without its paths. Raises BadRequest."""
@@ -79,29 +76,28 @@ class Forge:
 
     async def delete(self, project: Project, user: User, ref: str) -> RefChange:
         """Deletes a branch or tag, by its full name."""
-        before = project.repository.tips[ref]
-        async with self._lock(project):
-            await asyncio.to_thread(project.repository.delete, ref)
-        change = RefChange(ref=ref, before=before, after=ZEROS)
-        await self._announce(project, user, [change])
-        return change
+
+        def delete() -> RefChange:
+            return RefChange(ref=ref, before=project.repository.delete(ref), after=ZEROS)
+
+        return await self._change(project, user, delete)
 
     async def tag(
         self, project: Project, user: User, name: str, *, at: datetime, target: str | None = None, message: str = ""
     ) -> RefChange:
         """Tags a commit (the default branch's newest); with a message the tag is an annotated one."""
         commit = target or project.repository.tip(project.default_branch)
+        ref, tagger = f"refs/tags/{name}", Person(user.name, user.email)
 
-        def make() -> str:
-            if message:
-                tagger = Person(user.name, user.email)
-                return project.repository.annotate(name, commit, message=message, tagger=tagger, at=at)
-            project.repository.point(f"refs/tags/{name}", commit)
-            return commit
+        def tag() -> RefChange:
+            made = project.repository.tag(name, commit, message=message, tagger=tagger, at=at)
+            return RefChange(ref=ref, before=ZEROS, after=made, checkout=commit, message=message or None)
 
+        return await self._change(project, user, tag)
+
+    async def _change(self, project: Project, user: User, make: Callable[[], RefChange]) -> RefChange:
         async with self._lock(project):
-            made = await asyncio.to_thread(make)
-        change = RefChange(ref=f"refs/tags/{name}", before=ZEROS, after=made, checkout=commit, message=message or None)
+            change = await asyncio.to_thread(make)
         await self._announce(project, user, [change])
         return change
 
@@ -119,7 +115,7 @@ class Forge:
             if not change.commits or (request.state, request.source_branch) != ("opened", change.branch):
                 continue
             request.last_commit = change.commits[-1]
-            request.updated_at = request.last_commit.committed_at
+            request.updated_at = request.last_commit.at
             data = merge_request(self.frame, project, user, request, "update", oldrev=change.before)
             await self.tell(project, "merge_requests_events", data)
 

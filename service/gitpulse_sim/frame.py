@@ -1,12 +1,16 @@
-"""How things of the instance are written down as JSON: their addresses, their times, and tables of their fields."""
+"""How things are written down as JSON: their addresses and times, tables of their fields, and what payloads share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
-from gitpulse_sim.clock import Stamp
+from gitpulse_sim.clock import Stamp, iso_offset
+from gitpulse_sim.people import User
+from gitpulse_sim.repository import Commit
+from gitpulse_sim.work import Label
 from gitpulse_sim.world import Project
 
 Data = dict[str, object]
@@ -39,3 +43,59 @@ class Frame:
             value = attrgetter(path or name)(thing)
             data[name] = self.stamp(value) if isinstance(value, datetime) else value
         return data
+
+
+def project_data(frame: Frame, project: Project, *, legacy: bool = True) -> Data:
+    """The `project` object; pipelines and jobs leave the legacy addresses out."""
+    page = frame.page(project)
+    host = frame.url.split("://", 1)[-1].split(":", 1)[0]
+    ssh, http = f"git@{host}:{project.full_path}.git", f"{page}.git"
+    data = frame.fields(
+        project, "id name description namespace=group.name path_with_namespace=full_path default_branch"
+    ) | {
+        "web_url": page,
+        "avatar_url": None,
+        "git_ssh_url": ssh,
+        "git_http_url": http,
+        "visibility_level": 0,
+        "ci_config_path": None,
+    }
+    return data | {"homepage": page, "url": ssh, "ssh_url": ssh, "http_url": http} if legacy else data
+
+
+def repository_data(frame: Frame, project: Project) -> Data:
+    """The deprecated twin of `project`."""
+    full = project_data(frame, project)
+    return {key: full[key] for key in ("name", "url", "description", "homepage")}
+
+
+def user_data(user: User) -> Data:
+    return {
+        "id": user.id,
+        "name": user.name,
+        "username": user.username,
+        "avatar_url": user.avatar,
+        "email": user.shown_email,
+    }
+
+
+def users_data(users: Iterable[User]) -> list[Data]:
+    return [user_data(user) for user in users]
+
+
+def label_data(frame: Frame, project: Project, label: Label) -> Data:
+    return frame.fields(label, "id title color created_at updated_at=created_at") | {
+        "project_id": project.id,
+        "template": False,
+        "description": None,
+        "type": "ProjectLabel",
+        "group_id": None,
+    }
+
+
+def commit_data(frame: Frame, project: Project, commit: Commit) -> Data:
+    """A commit as merge requests and pipelines show it; pushes add the paths."""
+    return replace(frame, stamp=iso_offset).fields(commit, "id=sha message title timestamp=at") | {
+        "url": frame.page(project, f"commit/{commit.sha}"),
+        "author": {"name": commit.author.name, "email": commit.author.email},
+    }

@@ -18,7 +18,7 @@ from gitpulse_sim.errors import BadRequest, GitFailed
 ZEROS = "0" * 40
 """Stands for "no commit" where a branch or tag is created or deleted."""
 
-_FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x00"
+_FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00"
 _RECORD = "\x1e"
 
 
@@ -43,14 +43,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """A commit as git has it, with the paths it touched against its first parent."""
+    """A commit as git has it, with the paths it touched against its first parent. Who wrote it has committed it."""
 
     sha: str
     parents: tuple[str, ...]
     author: Person
-    authored_at: datetime
-    committer: Person
-    committed_at: datetime
+    at: datetime
     message: str
     added: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
@@ -118,17 +116,18 @@ class Repository:
         self.git("update-ref", ref, target)
         self.tips[ref] = target
 
-    def annotate(self, tag: str, target: str, *, message: str, tagger: Person, at: datetime) -> str:
-        """Makes an annotated tag and returns the tag object's id."""
-        who = _signature(tagger, at)
-        text = f"object {target}\ntype commit\ntag {tag}\ntagger {who}\n\n{message}\n"
-        made = self.git("mktag", stdin=text.encode()).strip()
-        self.point(f"refs/tags/{tag}", made)
-        return made
+    def tag(self, name: str, target: str, *, message: str, tagger: Person, at: datetime) -> str:
+        """Makes a tag, an annotated one if it has a message, and returns what it points at."""
+        if message:
+            text = f"object {target}\ntype commit\ntag {name}\ntagger {_signature(tagger, at)}\n\n{message}\n"
+            target = self.git("mktag", stdin=text.encode()).strip()
+        self.point(f"refs/tags/{name}", target)
+        return target
 
-    def delete(self, ref: str) -> None:
+    def delete(self, ref: str) -> str:
+        """Deletes a ref and returns what it pointed at."""
         self.git("update-ref", "-d", ref)
-        del self.tips[ref]
+        return self.tips.pop(ref)
 
     def resolve(self, revision: str) -> str | None:
         """The commit that a name stands for, or None."""
@@ -137,9 +136,9 @@ class Repository:
         result = self._run(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"], b"")
         return result.stdout.decode().strip() or None
 
-    def log(self, *revisions: str, limit: int | None = None, skip: int = 0, paths: bool = True) -> list[Commit]:
+    def log(self, *revisions: str, limit: int | None = None, paths: bool = True) -> list[Commit]:
         """Commits, newest first. `revisions` are git's own words: `a..b`, `--all`, `--since=…`."""
-        arguments = ["log", "--topo-order", f"--format={_RECORD}{_FIELDS}", f"--skip={skip}"]
+        arguments = ["log", "--topo-order", f"--format={_RECORD}{_FIELDS}"]
         if paths:
             arguments += ["--name-status", "-z", "--no-renames", "--diff-merges=first-parent"]
         if limit is not None:
@@ -205,9 +204,7 @@ def _file(path: str, content: str | None) -> list[bytes]:
 
 
 def _parse(record: str) -> Commit:
-    sha, parents, author, author_email, authored, committer, committer_email, committed, message, rest = record.split(
-        "\0", 9
-    )
+    sha, parents, author, email, at, message, rest = record.split("\0", 6)
     words = [word for word in rest.replace("\n", "").split("\0") if word]
     touched: dict[str, list[str]] = {"A": [], "M": [], "D": [], "T": []}
     for status, path in zip(words[::2], words[1::2], strict=True):
@@ -215,10 +212,8 @@ def _parse(record: str) -> Commit:
     return Commit(
         sha=sha,
         parents=tuple(parents.split()),
-        author=Person(author, author_email),
-        authored_at=datetime.fromisoformat(authored),
-        committer=Person(committer, committer_email),
-        committed_at=datetime.fromisoformat(committed),
+        author=Person(author, email),
+        at=datetime.fromisoformat(at),
         message=message,
         added=tuple(touched["A"]),
         modified=tuple(touched["M"] + touched["T"]),

@@ -161,9 +161,9 @@ async def _commits(call: Call, *revisions: str) -> list[Data]:
 def _commit(call: Call, project: Project, one: Commit) -> Data:
     return replace(call.frame, stamp=iso_offset).fields(
         one,
-        "id=sha short_id=short_sha created_at=committed_at title message parent_ids=parents "
-        "author_name=author.name author_email=author.email authored_date=authored_at "
-        "committer_name=committer.name committer_email=committer.email committed_date=committed_at",
+        "id=sha short_id=short_sha created_at=at title message parent_ids=parents "
+        "author_name=author.name author_email=author.email authored_date=at "
+        "committer_name=author.name committer_email=author.email committed_date=at",
     ) | {"web_url": call.frame.page(project, f"commit/{one.sha}")}
 
 

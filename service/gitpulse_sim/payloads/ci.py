@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gitpulse_sim.clock import iso_milliseconds
-from gitpulse_sim.frame import Data, Frame
-from gitpulse_sim.payloads.common import commit_data, project_data, repository_data, user_data
+from gitpulse_sim.frame import Data, Frame, commit_data, project_data, repository_data, user_data
 from gitpulse_sim.work import Job, Pipeline
 from gitpulse_sim.world import Project
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gitpulse_sim.frame import Data, Frame
-from gitpulse_sim.payloads.common import commit_data, project_data, repository_data
+from gitpulse_sim.frame import Data, Frame, commit_data, project_data, repository_data
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit
 from gitpulse_sim.world import Project

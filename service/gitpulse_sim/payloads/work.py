@@ -5,8 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from gitpulse_sim.frame import Data, Frame
-from gitpulse_sim.payloads.common import commit_data, label_data, project_data, repository_data, user_data, users_data
+from gitpulse_sim.frame import (
+    Data,
+    Frame,
+    commit_data,
+    label_data,
+    project_data,
+    repository_data,
+    user_data,
+    users_data,
+)
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
 from gitpulse_sim.work import Issue, MergeRequest, Note
