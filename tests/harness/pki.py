@@ -31,8 +31,9 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gitpulse-tests")])
         certificate = (
-            _certificate(self._name, self._name, self._key.public_key())
+            _certificate(self._name, self._name, self._key.public_key(), self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS_CERTIFICATES, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
@@ -62,7 +63,7 @@ class Authority:
         usage: x509.ObjectIdentifier,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _certificate(x509.Name(subject), self._name, key.public_key())
+        builder = _certificate(x509.Name(subject), self._name, key.public_key(), self._key.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if addresses:
             builder = builder.add_extension(addresses, critical=False)
@@ -75,7 +76,16 @@ def signing_key(path: Path) -> Path:
     return _write_key(path, ec.generate_private_key(ec.SECP256R1()))
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    """With the identifiers of both keys, without which Python 3.13 trusts no certificate."""
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -85,6 +95,8 @@ def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePub
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + _LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
     )
 
 
