@@ -62,12 +62,12 @@ def run(*, host: str = "127.0.0.1", port: int = PORT, ready: Callable[[World], N
     """Serves the demo's world until SIGINT or SIGTERM. Raises CannotListen, GitFailed."""
 
     async def until_told() -> None:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await serve(demo_world(), host=host, port=port, ready=lambda forge: ready(forge.world))
+            loop.add_signal_handler(number, stop.set)
+        async with serving(demo_world(), host=host, port=port) as forge:
+            ready(forge.world)
+            await stop.wait()
 
     asyncio.run(until_told())
 
