@@ -35,6 +35,8 @@ from gitpulse_sim.server import PORT as SIMULATOR_PORT, serving
 from gitpulse_sim.truth import truth
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+STARTING = 20.0
+"""Seconds that the receiver may take to read the hooks that the operator has published."""
 COUNTING = 60.0
 """Seconds that the worker may lag behind the last delivery before the demo calls it a failure."""
 
@@ -141,6 +143,9 @@ async def _provision(manifests: Path, folder: Path, services: Services) -> None:
         console.print(f"  {mark} {found.ref}: {found.ready.message}")
         if found.ready.status != "True":
             raise CommandError(f"{found.ref} is not ready: {found.ready.message}")
+    async with aiohttp.ClientSession() as session:
+        if not await figures.await_ready(session, services.receiver, seconds=STARTING):
+            raise CommandError(f"the receiver at {services.receiver} does not learn of the hooks")
 
 
 async def _replay_and_check(forge: Forge, days: int, services: Services) -> Report:

@@ -36,6 +36,16 @@ async def actual(session: aiohttp.ClientSession, receiver: str, path: str) -> di
     }
 
 
+async def await_ready(session: aiohttp.ClientSession, receiver: str, *, seconds: float) -> bool:
+    """Whether the receiver knows all hooks, asked until it does or the time is up: what comes sooner GitLab loses."""
+    end = time.monotonic() + seconds
+    while True:
+        async with session.get(f"{receiver}/api/v1/ready") as response:
+            if response.status == 200 or time.monotonic() > end:
+                return response.status == 200
+        await asyncio.sleep(0.05)
+
+
 async def accepted(session: aiohttp.ClientSession, metrics: str) -> int:
     """Deliveries that the receiver has accepted since it started."""
     return await _sum(session, metrics, "gitlab_webhook_requests_total", status="accepted")
