@@ -149,8 +149,8 @@ def control_plane_server(programs: assets.Assets, folder: Path) -> Iterator[Cont
     cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority.certificate)}
     kubeconfig = _write_kubeconfig(folder / "admin.kubeconfig", cluster, user, "default")
     with (
-        running(_with_parent(etcd), log=folder / "etcd.log", ready=etcd_ready),
-        running(_with_parent(server), log=folder / "kube-apiserver.log", ready=ready, timeout=60),
+        running(_with_parent(etcd), log=folder / "etcd.log", ready=etcd_ready, grace=0),
+        running(_with_parent(server), log=folder / "kube-apiserver.log", ready=ready, timeout=60, grace=0),
     ):
         yield ControlPlane(kubeconfig, programs.kubectl, folder)
 

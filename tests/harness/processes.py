@@ -52,8 +52,12 @@ def running(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 30,
+    grace: float = 10,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a program until the block ends; its output goes to `log`, which is shown when it does not become ready."""
+    """Runs a program until the block ends; its output goes to `log`, which is shown when it does not become ready.
+
+    `grace`: seconds it is given to end by itself; 0 for a program whose data nobody will look at again.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(a) for a in argv],
@@ -72,15 +76,15 @@ def running(
         error.add_note(f"--- the end of {log}\n{log.read_text(errors='replace')[-4000:]}")
         raise
     finally:
-        stop(process)
+        stop(process, grace=grace)
 
 
 def stop(process: subprocess.Popen[bytes], *, grace: float = 10) -> None:
     """Ends one process that we started: politely, then for good."""
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM if grace else signal.SIGKILL)
         try:
-            process.wait(grace)
+            process.wait(grace or None)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -25,6 +25,12 @@ from harness.receiver import eventually
 from harness.redis import redis_server
 
 
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    """What a live receiver does each second is seen sooner."""
+    monkeypatch.setattr("gitpulse_service.receiver.directory.TURN_MS", 100)
+
+
 @contextlib.asynccontextmanager
 async def following(url, key):
     directory = Directory(connect(url), key, "receiver-1")
