@@ -6,6 +6,7 @@ import base64
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,11 @@ def test_without_redis_it_tries_for_a_while_and_ends_with_1(tmp_path):
         "clusters: [{name: t, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: t, user: {token: x}}]}"
     )
     redis = {"KUBECONFIG": str(kubeconfig), "GITPULSE_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
-    code, output = start(KOPF, {**RIGHT, **redis}, tmp_path)
+    # the same program, with shorter pauses between its tries
+    shorter = (
+        "import kopf.cli, gitpulse_operator.handlers.lifecycle as l; l.START_RETRIES = (0.1, 0.1); kopf.cli.main()"
+    )
+    code, output = start((sys.executable, "-c", shorter, *KOPF[1:]), {**RIGHT, **redis}, tmp_path)
     assert code == 1
     lines = output.splitlines()
     assert all("Redis does not answer" in line for line in lines)

@@ -1,4 +1,4 @@
-"""What a REST backfill reads: commits, comparison, merge requests, issues, pipelines."""
+"""What a REST backfill reads: commits, merge requests, issues, pipelines."""
 
 from __future__ import annotations
 
@@ -29,28 +29,22 @@ def worked(simulator):
     return early
 
 
-def test_commits_and_comparison(simulator, website, worked):
+def test_commits(simulator, website, worked):
     git = simulator.website.repository.git
     assert [one.id for one in website.commits.list(get_all=True)] == git(
         "log", "--topo-order", "--format=%H", "main"
     ).split()
     assert len(website.commits.list(all=True, get_all=True)) == simulator.website.repository.count("--all") == 6
     assert len(website.commits.list(ref_name="two", get_all=True)) == 6
-    one = website.commits.get("two")
-    assert (one.author_email, len(one.parent_ids)) == ("bob@acme.example", 1)
-    compared = website.repository_compare("main", "two")
-    assert [commit["id"] for commit in compared["commits"]] == git(
-        "log", "--reverse", "--format=%H", "main..two"
-    ).split()
-    with pytest.raises(gitlab.GitlabGetError):
-        website.commits.get("nowhere")
+    with pytest.raises(gitlab.GitlabListError):
+        website.commits.list(ref_name="nowhere", get_all=True)
 
 
 def test_merge_requests(website, worked):
     merged, opened = website.mergerequests.get(1), website.mergerequests.get(2)
     assert (merged.state, opened.state, opened.merged_at) == ("merged", "opened", None)
     assert merged.merge_user["username"] == "bob"
-    assert [note.body for note in merged.notes.list(get_all=True)] == ["hm"]
+    assert merged.user_notes_count == 1
     since = (worked + timedelta(minutes=30)).isoformat()
     assert [one.iid for one in website.mergerequests.list(updated_after=since, get_all=True)] == [2]
     assert [one.iid for one in website.mergerequests.list(updated_before=since, get_all=True)] == [1]

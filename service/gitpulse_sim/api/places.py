@@ -50,11 +50,6 @@ def groups(call: Call) -> list[Data]:
     return [_group(call.frame, one) for one in call.world.groups.values() if call.world.role(call.user, one)]
 
 
-def subgroups(call: Call) -> list[Data]:
-    parent = call.group()
-    return [_group(call.frame, one) for one in call.world.groups.values() if one.parent is parent]
-
-
 def _projects(call: Call, found: Iterable[Project]) -> list[Data]:
     """Those that this user can see."""
     return [_project(call.frame, one) for one in found if call.world.role(call.user, one)]
@@ -98,5 +93,4 @@ def routes() -> list[Route]:
         route("GET", "/groups", groups),
         route("GET", "/groups/{id}", lambda call: _group(call.frame, call.group())),
         route("GET", "/groups/{id}/projects", group_projects),
-        route("GET", "/groups/{id}/subgroups", subgroups),
     ]

@@ -1,4 +1,4 @@
-"""What a backfill reads of a project: commits, comparison, merge requests, issues, notes, pipelines.
+"""What a backfill reads of a project: commits, merge requests, issues, pipelines.
 
 Each family is a table: where its things are kept, which of their fields are shown, and what its list is filtered by.
 """
@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TypeAlias
 
 from starlette.routing import Route
@@ -21,7 +20,7 @@ from gitpulse_sim.clock import iso_offset
 from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
-from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline
+from gitpulse_sim.work import Issue, Label, MergeRequest, Pipeline
 from gitpulse_sim.world import Project
 
 Thing: TypeAlias = MergeRequest | Issue | Pipeline
@@ -62,14 +61,11 @@ class Family:
         return [row for row in rows if all(row[name] == value for name, value in narrow.items())]
 
     def read(self, call: Call) -> Data:
-        return self.row(call, self.one(call), f"{self.brief} {self.more}")
-
-    def one(self, call: Call) -> Thing:
         """The thing of the path."""
         number = call.number("number")
         for thing in self.things(call.project()):
             if getattr(thing, self.number) == number:
-                return thing
+                return self.row(call, thing, f"{self.brief} {self.more}")
         raise not_found()
 
     def row(self, call: Call, one: Thing, table: str) -> Data:
@@ -113,48 +109,20 @@ FAMILIES = {
 }
 
 
-def notes(family: Family, call: Call) -> list[Data]:
-    """Newest first."""
-    target = family.one(call)
-    return [_note(call, note) for note in reversed(call.project().notes) if note.target is target]
-
-
-def _note(call: Call, note: Note) -> Data:
-    own = call.frame.fields(note, "id body internal noteable_type created_at updated_at=created_at")
-    return own | {"author": user_row(call.frame, note.author), "system": False}
-
-
 async def commits(call: Call) -> list[Data]:
     """Newest first: of `ref_name` (the default branch), or `all=true`; between `since` and `until`."""
     project = call.project()
-    if project.repository.is_empty:
+    repository = project.repository
+    if repository.is_empty:
         return []
-    revisions = ["--all"] if call.flag("all") else [await _resolve(call, call.text("ref_name", project.default_branch))]
-    revisions += [f"--{name}={call.text(name)}" for name in ("since", "until", "author") if call.text(name)]
-    return await _commits(call, *revisions)
-
-
-async def commit(call: Call) -> Data:
-    (found,) = await _commits(call, await _resolve(call, call.path("sha")), "--max-count=1")
-    return found
-
-
-async def compare(call: Call) -> Data:
-    """The commits of `to` that `from` has not, oldest first; which files differ is not told."""
-    start, end = await _resolve(call, call.text("from")), await _resolve(call, call.text("to"))
-    listed = (await _commits(call, f"{start}..{end}"))[::-1]
-    return {"commit": listed[-1] if listed else None, "commits": listed, "compare_timeout": False}
-
-
-async def _resolve(call: Call, name: str) -> str:
-    if sha := await asyncio.to_thread(call.project().repository.resolve, name):
-        return sha
-    raise not_found("Commit")
-
-
-async def _commits(call: Call, *revisions: str) -> list[Data]:
-    project = call.project()
-    found = await asyncio.to_thread(project.repository.log, *revisions, paths=False)
+    revisions = [f"--{name}={call.text(name)}" for name in ("since", "until") if call.text(name)]
+    if call.flag("all"):
+        revisions.append("--all")
+    elif tip := await asyncio.to_thread(repository.resolve, call.text("ref_name", project.default_branch)):
+        revisions.append(tip)
+    else:
+        raise not_found("Commit")
+    found = await asyncio.to_thread(repository.log, *revisions, paths=False)
     return [_commit(call, project, one) for one in found]
 
 
@@ -180,16 +148,8 @@ def _time(call: Call, name: str) -> datetime | None:
 
 def routes() -> list[Route]:
     base = "/projects/{id}"
-    found = [
-        route("GET", f"{base}/repository/commits", commits),
-        route("GET", f"{base}/repository/commits/{{sha}}", commit),
-        route("GET", f"{base}/repository/compare", compare),
-    ]
+    found = [route("GET", f"{base}/repository/commits", commits)]
     for name, family in FAMILIES.items():
-        found += [
-            route("GET", f"{base}/{name}", family.index),
-            route("GET", f"{base}/{name}/{{number}}", family.read),
-        ]
-    for name in ("merge_requests", "issues"):
-        found.append(route("GET", f"{base}/{name}/{{number}}/notes", partial(notes, FAMILIES[name])))
+        found.append(route("GET", f"{base}/{name}", family.index))
+        found.append(route("GET", f"{base}/{name}/{{number}}", family.read))
     return found

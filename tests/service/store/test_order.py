@@ -65,13 +65,13 @@ async def check(url, seed, steps):
         await engine.dispose()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 60))
 def test_on_sqlite(tmp_path_factory, seed, steps):
     asyncio.run(check(f"sqlite:///{tmp_path_factory.mktemp('order')}/store.db", seed, steps))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 60))
 def test_on_postgresql(postgres_url, seed, steps):
     asyncio.run(check(postgres_url, seed, steps))

@@ -262,10 +262,16 @@ def test_arqs_own_command_runs_it_too(tmp_path, redis):
 
 
 BURST = [GITPULSE, "worker", "--burst", "--metrics-port", "0"]
+# the same program, with fewer tries to reach what is not there
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "import gitpulse_service.worker.main as m; m.START_TRIES = 2; import gitpulse_cli.main as c; c.run()",
+]
 WRONG = [
     (BURST, {"GITPULSE_DATABASE_URL": ""}, 2, "GITPULSE_DATABASE_URL: must start with postgresql:// or sqlite:///"),
     (BURST, {"GITPULSE_DATABASE_URL": "sqlite:////absent/folder/x.db"}, 1, "there is no folder /absent/folder"),
-    (BURST, {"GITPULSE_REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "127.0.0.1:1"),
+    ([*IMPATIENT, *BURST[1:]], {"GITPULSE_REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "127.0.0.1:1"),
     (ARQ, {"GITPULSE_DATABASE_URL": "mysql://"}, 2, "GITPULSE_DATABASE_URL: must start with"),
     (ARQ, {"GITPULSE_DATABASE_URL": "sqlite:////absent/folder/x.db"}, 1, "there is no folder /absent/folder"),
 ]
