@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from gitpulse_operator.adapters.directory import RedisDirectory
 from gitpulse_operator.adapters.gitlab import GitLabs
+from gitpulse_operator.domain.rotation import Pace
 from gitpulse_operator.reconcile.connections import OpenConnections
 from gitpulse_operator.reconcile.ports import Cluster, World
 from gitpulse_operator.settings import OperatorSettings
@@ -27,6 +28,7 @@ async def assembled(settings: OperatorSettings, cluster: Cluster) -> AsyncIterat
             installation_key=settings.installation_key,
             public_url=settings.public_url,
             deletion_deadline=settings.deletion_deadline,
+            pace=Pace(timedelta(seconds=settings.proof_patience), timedelta(seconds=settings.rotation_deadline)),
             clock=lambda: datetime.now(UTC),
             entropy=secrets.token_bytes,
         )

@@ -58,6 +58,19 @@ class SecretTaken(OperatorError):
     reason = "SecretTaken"
 
 
+class HookSecretMissing(OperatorError):
+    """The Secret that `secret.secretRef` names is not there, or lacks the key."""
+
+    reason = "HookSecretMissing"
+    retryable = True
+
+
+class HookSecretInvalid(OperatorError):
+    """What `secret.secretRef` names cannot be a hook's secret, or not one of the wanted type."""
+
+    reason = "HookSecretInvalid"
+
+
 class CredentialsInvalid(CredentialsError):
     """GitLab does not know the token: it is wrong, revoked or expired."""
 

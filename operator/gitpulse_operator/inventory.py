@@ -15,6 +15,7 @@ class Inventory:
         self._bodies: dict[Ref, Body] = {}
         self._projects: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # by namespace and connection
         self._connections: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # by namespace and token's Secret
+        self._brought: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # projects, by the Secret they name
 
     def get(self, ref: Ref) -> Body | None:
         """The newest body that is known."""
@@ -31,29 +32,35 @@ class Inventory:
             return
         self.drop(ref)
         self._bodies[ref] = body
-        self._index(ref, body).add(ref)
+        for index in self._indexes(ref, body):
+            index.add(ref)
 
     def drop(self, ref: Ref) -> None:
         """Forgets a resource that is gone."""
         if body := self._bodies.pop(ref, None):
-            self._index(ref, body).discard(ref)
+            for index in self._indexes(ref, body):
+                index.discard(ref)
 
     def users_of_connection(self, namespace: str, name: str) -> set[Ref]:
         """Projects that speak to GitLab through this connection."""
         return self._projects.get((namespace, name), set())
 
     def users_of_secret(self, namespace: str, name: str) -> set[Ref]:
-        """Connections whose token is in this Secret with their projects, and the project whose hook secret it is."""
+        """Connections whose token is in this Secret with their projects, and projects whose hook secret it is."""
         connections = self._connections.get((namespace, name), set())
-        users = {ref for c in connections for ref in self.users_of_connection(namespace, c.name)} | connections
+        users = set(self._brought.get((namespace, name), ()))
+        users |= {ref for c in connections for ref in self.users_of_connection(namespace, c.name)} | connections
         owner = Ref(PROJECT, namespace, name.removeprefix(secret_name("")))
         return users | {owner} if owner in self._bodies and name == secret_name(owner.name) else users
 
-    def _index(self, ref: Ref, body: Body) -> set[Ref]:
+    def _indexes(self, ref: Ref, body: Body) -> list[set[Ref]]:
         spec = mapping(body.get("spec"))
         if ref.kind == CONNECTION:
-            return self._connections[ref.namespace, str(mapping(spec.get("tokenSecretRef")).get("name"))]
-        return self._projects[ref.namespace, str(mapping(spec.get("connectionRef")).get("name"))]
+            return [self._connections[ref.namespace, str(mapping(spec.get("tokenSecretRef")).get("name"))]]
+        indexes = [self._projects[ref.namespace, str(mapping(spec.get("connectionRef")).get("name"))]]
+        if brought := mapping(mapping(spec.get("secret")).get("secretRef")).get("name"):
+            indexes.append(self._brought[ref.namespace, str(brought)])
+        return indexes
 
 
 def _age(body: Body) -> int:

@@ -18,6 +18,11 @@ RECONCILE_ERRORS = Counter(
 RECONCILE_TIME = Histogram("gitpulse_reconcile_time_seconds", "Time that a reconciliation takes.", ["kind"])
 QUEUE_DEPTH = Gauge("gitpulse_workqueue_depth", "Resources that are due and wait for a worker.")
 STATUS_WRITES = Counter("gitpulse_status_writes_total", "Statuses that had changed and were written.", ["kind"])
+ROTATIONS = Counter(
+    "gitpulse_rotations_total", "Rotations of a hook's secret, by what became of them: begun, completed.", ["result"]
+)
+ROTATING = Gauge("gitpulse_rotations_under_way", "Rotations that have begun and not ended.")
+ROTATIONS_STUCK = Gauge("gitpulse_rotations_stuck", "Rotations that have stayed in one phase for too long.")
 GITLAB_REQUESTS = Counter(
     "gitpulse_gitlab_requests_total",
     "Answers from GitLab, by method and status; `error` where none came.",

@@ -17,6 +17,9 @@ FINALIZER = f"{GROUP}/hook-cleanup"
 RECONCILE_REQUESTED = f"{GROUP}/reconcile-requested-at"
 """Annotation: any new value asks for a run now; the status repeats the value that was answered last."""
 
+ROTATE_REQUESTED = f"{GROUP}/rotate-requested-at"
+"""Annotation: any new value asks for a new secret; on a GitLabConnection, for one for each of its hooks."""
+
 PART_OF = ("app.kubernetes.io/part-of", "gitpulse")
 """Label of every Secret that we make.
 

@@ -51,6 +51,12 @@ class OperatorSettings(SharedSettings):
     deletion_deadline: float = Field(default=600.0, ge=0)
     """Seconds for which a deleted resource waits for a GitLab that does not answer, before it goes without."""
 
+    proof_patience: float = Field(default=20.0, ge=0)
+    """Seconds that a rotated secret waits for a real delivery to prove it, before a test delivery is asked for."""
+
+    rotation_deadline: float = Field(default=900.0, gt=0)
+    """Seconds that a rotation may stay in one phase (after the overlap, in the last) before it is called stuck."""
+
     gitlab_timeout: float = Field(default=20.0, gt=0)
     """Seconds that one request to GitLab may take."""
 

@@ -44,6 +44,14 @@ def test_a_hooks_secret_has_its_project():
     assert stocked().users_of_secret("a", "website") == set()
 
 
+def test_a_secret_that_is_brought_has_its_projects():
+    inventory = stocked()
+    inventory.put(API, body(5, connectionRef={"name": "gitlab"}, secret={"secretRef": {"name": "mine"}}))
+    assert inventory.users_of_secret("a", "mine") == {API}
+    inventory.put(API, body(6, connectionRef={"name": "gitlab"}))
+    assert inventory.users_of_secret("a", "mine") == set()
+
+
 def test_a_body_that_is_older_is_ignored():
     inventory = stocked()
     inventory.put(WEBSITE, newer := body(10, connectionRef={"name": "gitlab"}))

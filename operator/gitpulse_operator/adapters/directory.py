@@ -65,12 +65,10 @@ class RedisDirectory:
         return bool(await self._run(self._redis.exists(DIRECTORY_COMPLETE)))
 
     async def version(self) -> str:
-        """Id of the newest change; `0-0` if there was none."""
         newest = cast("list[tuple[bytes, object]]", await self._run(self._redis.xrevrange(DIRECTORY_CHANGES, count=1)))
         return newest[0][0].decode() if newest else "0-0"
 
     async def acknowledgements(self) -> dict[str, tuple[str, int]]:
-        """Receiver id -> the version that it has loaded, and when it said so in Unix milliseconds."""
         found = cast("dict[bytes, bytes]", await self._run(cast("Any", self._redis.hgetall(DIRECTORY_ACKS))))
         split = {receiver.decode(): value.decode().split(" ", 1) for receiver, value in found.items()}
         return {receiver: (version, int(time)) for receiver, (version, time) in split.items()}

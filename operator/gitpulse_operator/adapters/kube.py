@@ -22,6 +22,7 @@ from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 REQUEST_TIMEOUT = 30.0
 PAGE = 500
@@ -96,7 +97,7 @@ class KubeCluster:
             metadata=client.V1ObjectMeta(
                 name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[_owner(owner)]
             ),
-            data={key: base64.b64encode(value).decode() for key, value in data.items()},
+            data=_encoded(data),
             type=f"{GROUP}/hook",
         )
         request = self._core.create_namespaced_secret(owner.ref.namespace, secret, _request_timeout=REQUEST_TIMEOUT)
@@ -106,6 +107,25 @@ class KubeCluster:
             raise SecretTaken(
                 f'the Secret "{name}" is there and holds no secret of a hook; delete it, and a right one is made'
             ) from None
+
+    async def change_secret(
+        self, owner: Resource, name: str, before: Mapping[str, bytes], changes: Mapping[str, bytes | None]
+    ) -> None:
+        # Kubernetes refuses the whole patch if its test fails: of two operators that overlap only one has its way.
+        patch: list[dict[str, object]] = [{"op": "test", "path": "/data", "value": _encoded(before)}]
+        patch += [
+            {"op": "remove", "path": f"/data/{key}"}
+            if value is None
+            else {"op": "add", "path": f"/data/{key}", "value": base64.b64encode(value).decode()}
+            for key, value in changes.items()
+        ]
+        request = self._core.patch_namespaced_secret(
+            name, owner.ref.namespace, patch, _content_type=JSON_PATCH, _request_timeout=REQUEST_TIMEOUT
+        )
+        try:
+            await _reached(request)
+        except (_NotThere, _Unfit):
+            raise ClusterUnavailable(f'the Secret "{name}" was changed by somebody else just now') from None
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
         return _body(
@@ -149,6 +169,10 @@ class KubeCluster:
             logger.info("no Event %s for %s (%s)", note.reason, resource.ref, type(error).__name__)
 
 
+def _encoded(data: Mapping[str, bytes]) -> dict[str, bytes | str]:
+    return {key: base64.b64encode(value).decode() for key, value in data.items()}
+
+
 def _owner(owner: Resource) -> client.V1OwnerReference:
     return client.V1OwnerReference(
         api_version=API_VERSION, kind=owner.ref.kind, name=owner.ref.name, uid=owner.uid, controller=True
@@ -176,7 +200,7 @@ async def _reached(request: Awaitable[T]) -> T:
     try:
         return await request
     except ApiException as error:
-        kind = {404: _NotThere, 409: _AlreadyThere}.get(error.status, ClusterUnavailable)
+        kind = {404: _NotThere, 409: _AlreadyThere, 422: _Unfit}.get(error.status, ClusterUnavailable)
         raise kind(f"the Kubernetes API refuses: {error.status} {error.reason}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"the Kubernetes API cannot be reached ({type(error).__name__})") from None
@@ -184,6 +208,10 @@ async def _reached(request: Awaitable[T]) -> T:
 
 class _NotThere(ClusterUnavailable):
     """404: gone, or its namespace is."""
+
+
+class _Unfit(ClusterUnavailable):
+    """422: what a patch takes for granted is not so."""
 
 
 class _AlreadyThere(ClusterUnavailable):

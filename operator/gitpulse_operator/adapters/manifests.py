@@ -77,6 +77,12 @@ class FolderCluster:
         secrets[name] = {field: base64.b64encode(value).decode() for field, value in data.items()}
         self._save()
 
+    async def change_secret(
+        self, owner: Resource, name: str, before: Mapping[str, bytes], changes: Mapping[str, bytes | None]
+    ) -> None:
+        after = {key: value for key, value in {**before, **changes}.items() if value is not None}
+        await self.create_secret(owner, name, after)
+
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
         entry = self._state[_key(resource.ref)]
         entry["status"] = _merged(entry.get("status", {}), patch)
@@ -99,9 +105,9 @@ class FolderCluster:
             ref = Ref(kind, namespace, name)
             if ref in self._bodies:
                 raise ManifestInvalid(f"{file}: {ref} is there twice")
-            self._bodies[ref] = self._body(ref, mapping(document.get("spec")))
+            self._bodies[ref] = self._body(ref, mapping(document.get("spec")), mapping(meta.get("annotations")))
 
-    def _body(self, ref: Ref, spec: Body) -> dict[str, Any]:
+    def _body(self, ref: Ref, spec: Body, annotations: Body | None = None) -> dict[str, Any]:
         entry = self._state.setdefault(_key(ref), {"generation": 0, "spec": None})
         if entry["spec"] != spec:
             entry.update(spec=spec, generation=entry["generation"] + 1)
@@ -114,6 +120,7 @@ class FolderCluster:
                 "uid": str(uuid.uuid5(NAMESPACE, _key(ref))),
                 "generation": entry["generation"],
                 "finalizers": [FINALIZER],
+                "annotations": annotations or {},
             },
             "spec": spec,
             "status": entry.get("status", {}),

@@ -19,6 +19,7 @@ STALLED = "Stalled"
 HOOK_INSTALLED = "HookInstalled"
 CREDENTIALS_VALID = "CredentialsValid"
 DELIVERING = "Delivering"
+SECRET_CURRENT = "SecretCurrent"  # noqa: S105
 
 LONGEST_MESSAGE = 4096
 

@@ -72,13 +72,38 @@ def make_plan(
     generation: int,
     verification: Verification,
     pushed: Pushed | None,
+    leave_token: bool = False,
 ) -> Plan:
     """What must be done so that exactly one of the observed hooks is ours, and is as desired.
 
     A secret cannot be read back. It is sent again when the hook may not have it: another hook than the one it went to,
     another generation or kind, GitLab says that it is not there, or the URL changes, by which GitLab forgets it.
+    `leave_token`: a plain token beside the signing token is left there, while the first gives way to the second.
     """
-    ours = sorted(
+    ours = _ours(desired, observed, pushed)
+    if not ours:
+        return Plan((Create(desired.attributes),), None)
+    keep, *spare = ours
+    changes = drift(desired, keep)
+    signs = verification == "SigningToken"
+    secrets = (
+        "url" in changes
+        or pushed != Pushed(keep.id, generation, verification)
+        or keep.present("signing_token" if signs else "token") is False
+        or (keep.present("token" if signs else "signing_token") is True and not leave_token)
+    )
+    update = (Update(keep.id, changes, secrets),) if changes or secrets else ()
+    return Plan((*update, *(Delete(hook.id) for hook in spare)), keep)
+
+
+def kept(desired: DesiredHook, observed: Sequence[ObservedHook], pushed: Pushed | None) -> ObservedHook | None:
+    """The one of the observed hooks that a plan would keep."""
+    return next(iter(_ours(desired, observed, pushed)), None)
+
+
+def _ours(desired: DesiredHook, observed: Sequence[ObservedHook], pushed: Pushed | None) -> list[ObservedHook]:
+    """Ours, the best first: the one with the right URL, then the one that was given a secret, then the oldest."""
+    return sorted(
         (hook for hook in observed if is_ours(desired, hook)),
         key=lambda hook: (
             hook.attributes.get("url") != desired.url,
@@ -86,18 +111,6 @@ def make_plan(
             hook.id,
         ),
     )
-    if not ours:
-        return Plan((Create(desired.attributes),), None)
-    keep, *spare = ours
-    changes = drift(desired, keep)
-    secrets = (
-        "url" in changes
-        or pushed != Pushed(keep.id, generation, verification)
-        or keep.present("token") is (verification == "SigningToken")
-        or (verification == "SigningToken" and keep.present("signing_token") is False)
-    )
-    update = (Update(keep.id, changes, secrets),) if changes or secrets else ()
-    return Plan((*update, *(Delete(hook.id) for hook in spare)), keep)
 
 
 def ours_among(desired: DesiredHook, observed: Sequence[ObservedHook]) -> tuple[Delete, ...]:

@@ -27,6 +27,8 @@ async def reconcile_connection(resource: Resource, world: World) -> Outcome:
     status["observedGeneration"] = resource.generation
     if resource.requested:
         status["lastHandledReconcileAt"] = resource.requested
+    if resource.rotation_requested:
+        status["lastHandledRotateAt"] = resource.rotation_requested
     return Outcome(status, error=error)
 
 

@@ -8,7 +8,11 @@ from gitpulse_operator.domain.spec import ConnectionSpec, parse_connection
 from gitpulse_operator.errors import ConnectionMissing, SecretMissing
 from gitpulse_operator.names import CONNECTION
 from gitpulse_operator.reconcile.ports import Cluster, Connect, GitLab
-from gitpulse_operator.reconcile.resource import Ref, mapping
+from gitpulse_operator.reconcile.resource import Ref, Resource
+from gitpulse_operator.reconcile.turns import Turns
+
+ROTATION_REQUESTS = 8
+"""A rotation takes about four requests to GitLab; so that many at once leave half of the budget to other work."""
 
 
 class OpenConnections:
@@ -18,6 +22,8 @@ class OpenConnections:
         self._cluster = cluster
         self._connect = connect
         self._open: dict[tuple[str, str], tuple[ConnectionSpec, str, GitLab]] = {}
+        self._rotation_requests: dict[tuple[str, str], str | None] = {}
+        self._turns: dict[tuple[str, str], Turns] = {}
         self._opening = asyncio.Lock()
 
     async def open(self, namespace: str, name: str) -> GitLab:
@@ -41,6 +47,16 @@ class OpenConnections:
             self._open[namespace, name] = (spec, token, gitlab)
             return gitlab
 
+    def rotation_requested(self, namespace: str, name: str) -> str | None:
+        """By which value new secrets were asked for, for all hooks of an open connection."""
+        return self._rotation_requests.get((namespace, name))
+
+    def rotation_turn(self, namespace: str, name: str, who: Ref) -> float:
+        """Seconds until it is this one's turn to rotate among those of an open connection; 0: it is, once."""
+        gap = ROTATION_REQUESTS / self._open[namespace, name][0].requests_per_second
+        turns = self._turns.setdefault((namespace, name), Turns())
+        return turns.wait(who, gap, now=asyncio.get_running_loop().time())
+
     def forget(self, namespace: str, name: str) -> None:
         """Drops a connection; whoever needs it opens it again."""
         self._open.pop((namespace, name), None)
@@ -51,7 +67,9 @@ class OpenConnections:
             raise ConnectionMissing(
                 f'there is no GitLabConnection "{name}" in this namespace; create it, or correct `connectionRef`'
             )
-        spec = parse_connection(mapping(body.get("spec")))
+        resource = Resource.from_body(body)
+        self._rotation_requests[namespace, name] = resource.rotation_requested
+        spec = parse_connection(resource.spec)
         data = await self._cluster.secret(namespace, spec.token.name)
         if data is None:
             raise SecretMissing(

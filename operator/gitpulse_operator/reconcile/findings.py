@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from datetime import datetime
+from typing import Self, get_args
 
 from gitpulse_operator.domain.credentials import Verification
 from gitpulse_operator.domain.delivery import Feedback
 from gitpulse_operator.domain.events import ParentKind
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
 from gitpulse_operator.domain.plan import Action, Pushed
+from gitpulse_operator.domain.rotation import Phase, Standing
 from gitpulse_operator.reconcile.resource import Note, Resource, mapping
+
+ANSWERED = {"resource": "lastHandledRotateAt", "connection": "lastHandledConnectionRotateAt"}
+"""Who asks for rotations -> the field of the status with the value that was answered last."""
 
 
 @dataclass(slots=True)
@@ -22,7 +27,19 @@ class Findings:
     """Where the hook is. After the target was changed this stays the old one until its hook is gone."""
     instance: str = ""
     pushed: Pushed | None = None
+    previous: Verification | None = None
+    """How deliveries with the generation before are verified, while that is accepted."""
     rotated_at: str | None = None
+    """When GitLab was given that generation."""
+    rotations_answered: Mapping[str, str | None] = field(default_factory=dict)
+    """Who asks for rotations -> the value that was answered last."""
+    phase: Phase = "Stable"
+    phase_since: datetime | None = None
+    """Of the rotation, at the beginning of the run."""
+    standing: Standing | None = None
+    """Of the rotation, as far as the run has come."""
+    again: float | None = None
+    """Seconds after which the rotation wants to be looked at."""
     hook: ObservedHook | None = None
     pending: Sequence[Action] = ()
     """What `adoptionPolicy: Observe` kept us from doing."""
@@ -44,7 +61,20 @@ class Findings:
             found.pushed = Pushed(hook, generation, _verification(secret.get("type")))
         if isinstance(rotated_at := secret.get("rotatedAt"), str):
             found.rotated_at = rotated_at
+            if "previousType" in secret:
+                found.previous = _verification(secret.get("previousType"))
+        found.phase = next((phase for phase in get_args(Phase) if phase == secret.get("phase")), "Stable")
+        if isinstance(changed_at := secret.get("phaseChangedAt"), str):
+            found.phase_since = datetime.fromisoformat(changed_at)
+        for asker, field_name in ANSWERED.items():
+            if isinstance(value := resource.status.get(field_name), str):
+                found.rotations_answered = {**found.rotations_answered, asker: value}
         return found
+
+    @property
+    def rotated(self) -> datetime | None:
+        """When GitLab was given the current generation."""
+        return datetime.fromisoformat(self.rotated_at) if self.rotated_at else None
 
 
 def _verification(value: object) -> Verification:

@@ -13,6 +13,7 @@ from typing import Protocol
 from gitpulse_operator.domain.delivery import Feedback
 from gitpulse_operator.domain.events import ParentKind
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
+from gitpulse_operator.domain.rotation import Pace
 from gitpulse_operator.domain.spec import ConnectionSpec
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 from gitpulse_service.contract import Route
@@ -59,6 +60,13 @@ class GitLab(Protocol):
         """Removes a hook; one that is gone already is fine."""
         ...
 
+    async def test_hook(self, parent: Parent, hook: int, trigger: str) -> None:
+        """Has GitLab deliver a sample, even if the hook is switched off. It was taken when this returns.
+
+        Raises Refused where there is nothing to show or it was not taken, and RateLimited after five a minute.
+        """
+        ...
+
 
 class Cluster(Protocol):
     """Kubernetes, or a folder in its place."""
@@ -73,6 +81,12 @@ class Cluster(Protocol):
 
     async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
         """Makes a Secret that goes with its owner. Raises SecretTaken if there is one of this name."""
+        ...
+
+    async def change_secret(
+        self, owner: Resource, name: str, before: Mapping[str, bytes], changes: Mapping[str, bytes | None]
+    ) -> None:
+        """Sets or (None) removes keys of a Secret that we made. Raises ClusterUnavailable unless it is as `before`."""
         ...
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
@@ -103,6 +117,14 @@ class Directory(Protocol):
         """Whether that was said; no longer so once its data was lost."""
         ...
 
+    async def version(self) -> str:
+        """Id of the newest change; `0-0` if there was none."""
+        ...
+
+    async def acknowledgements(self) -> Mapping[str, tuple[str, int]]:
+        """Receiver id -> the version that it has loaded, and when it said so in Unix milliseconds."""
+        ...
+
     async def feedback(self, hook_id: str) -> Feedback:
         """What receivers have noted about the hook."""
         ...
@@ -117,6 +139,14 @@ class Connections(Protocol):
 
     async def reopen(self, namespace: str, name: str) -> GitLab:
         """The same, with spec and token read anew."""
+        ...
+
+    def rotation_requested(self, namespace: str, name: str) -> str | None:
+        """By which value new secrets were asked for, for all hooks of an open connection."""
+        ...
+
+    def rotation_turn(self, namespace: str, name: str, who: Ref) -> float:
+        """Seconds until it is this one's turn to rotate among those of an open connection; 0: it is, once."""
         ...
 
     def forget(self, namespace: str, name: str) -> None:
@@ -141,5 +171,6 @@ class World:
     installation_key: bytes
     public_url: str
     deletion_deadline: float
+    pace: Pace
     clock: Clock
     entropy: Entropy

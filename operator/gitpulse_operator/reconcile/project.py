@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import contextlib
 
-from gitpulse_operator.domain.conditions import timestamp
+from gitpulse_operator.domain import rotation
 from gitpulse_operator.domain.credentials import (
-    ROOT_BYTES,
-    SIGNS_WHEN_SWITCHED_ON,
     HookSecret,
     Verification,
-    choose_verification,
-    derive,
     generations,
-    new_generation,
 )
 from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, Parent, desired_hook
-from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, make_plan, ours_among
+from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, kept, make_plan, ours_among
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import (
@@ -35,28 +30,26 @@ from gitpulse_operator.reconcile import report
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.ports import GitLab, World
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
+from gitpulse_operator.reconcile.rotation import NO_SIGNATURE, Rotation
 from gitpulse_service.contract import WEBHOOK_PATH, Credential, Route, hook_id, installation_id
-
-NO_SIGNATURE = (
-    "this GitLab takes no signing token, which it does from 19.0 on. "
-    'Update it, or set `secret.type` to "Token" if plain tokens will do'
-)
 
 
 async def reconcile_project(resource: Resource, world: World) -> Outcome:
     """Makes GitLab have exactly the hook that the resource asks for, and receivers know it. Raises nothing of ours."""
     found = Findings.remembered(resource)
+    deadline = world.pace.deadline
     try:
-        kept = await _keep_route(resource, found, world)
+        published = await _keep_route(resource, found, world)
         spec = parse_project(resource.spec)
         _check_supported(spec)
         if spec.suspend:
-            return report.outcome(resource, found, report.suspended(resource), world.clock())
-        await _install(resource, spec, found, kept, world)
+            found.standing = None
+            return report.outcome(resource, found, report.suspended(resource), world.clock(), deadline)
+        await _install(resource, spec, found, published, world)
     except OperatorError as error:
-        return report.outcome(resource, found, report.failed(resource, found, error), world.clock(), error)
+        return report.outcome(resource, found, report.failed(resource, found, error), world.clock(), deadline, error)
     conditions = report.observed(found) if found.pending else report.installed(found)
-    return report.outcome(resource, found, conditions, world.clock())
+    return report.outcome(resource, found, conditions, world.clock(), deadline)
 
 
 async def cleanup_project(resource: Resource, world: World) -> list[Note]:
@@ -89,8 +82,13 @@ async def _keep_route(resource: Resource, found: Findings, world: World) -> Rout
     known = generations(await world.cluster.secret(resource.ref.namespace, secret_name(resource.ref.name)) or {})
     if not known:
         return None
-    secrets = [derive(number, root, found.parent.key) for number, root in known.items()]
-    route = _route(resource, found.instance, found.parent, secrets, world, verification=found.pushed.verification)
+    numbers = tuple(generation.number for generation in known)
+    found.standing = rotation.remembered(
+        numbers, found.pushed.generation, found.phase, found.phase_since, world.clock()
+    )
+    secrets = [generation.secret(found.parent.key) for generation in known]
+    weakest = rotation.weakest(numbers, found.pushed, found.previous)
+    route = _route(resource, found.instance, found.parent, secrets, world, verification=weakest)
     await world.directory.publish(route)
     return route
 
@@ -107,34 +105,51 @@ async def _install(
         found.parent, found.instance = parent, gitlab.url
 
     pushed = found.pushed if before and before.key == parent.key else None
-    verification = choose_verification(
-        spec.secret.type, version=version, before=pushed.verification if pushed else None
-    )
-    if verification == "SigningToken" and version < SIGNS_WHEN_SWITCHED_ON:
-        raise SignatureUnavailable(NO_SIGNATURE)
-    secrets = await _secrets(resource, found, parent, world)
+    route_id = _route_id(resource, parent, world)
+    secrets = await Rotation.load(resource, spec, found, parent, route_id, pushed, version, world)
     desired = _desired(resource, spec, parent, world)
-    plan = make_plan(desired, observed, generation=secrets[0].generation, verification=verification, pushed=pushed)
+    keep = kept(desired, observed, pushed)
+    observing = spec.adoption_policy == "Observe"
+    if not observing:
+        await secrets.begin(keep)
+        # Receivers know a hook, and a secret, before GitLab does: its first delivery is welcome. Until GitLab has been
+        # seen to sign, they take the token too.
+        published = await _publish(resource, gitlab.url, parent, secrets, published, world)
+    secret, verification = await secrets.aim(keep)
+    plan = make_plan(
+        desired,
+        observed,
+        generation=secret.generation,
+        verification=verification,
+        pushed=pushed,
+        leave_token=secrets.leaves_token(verification),
+    )
     found.hook = plan.keep
-    if spec.adoption_policy == "Observe":
+    if observing:
         found.pending = plan.actions
         return
-
-    # Receivers know a hook before it exists: its first delivery is welcome. Until GitLab has been seen to sign, they
-    # take the token too.
-    proven = pushed.verification if pushed else "Token"
-    route = _route(resource, gitlab.url, parent, secrets, world, verification=min(proven, verification, key=_strength))
-    if route != published:
-        await world.directory.publish(route)
-    found.hook, verification = await _act(gitlab, parent, plan, secrets[0], verification, spec, found)
-    if verification == "SigningToken" and not route.require_signature:
-        await world.directory.publish(_route(resource, gitlab.url, parent, secrets, world, verification=verification))
-
+    hook, verification = await _act(gitlab, parent, plan, secret, verification, secrets)
+    found.hook = hook
     if before and before.key != parent.key:
         await _remove(gitlab, before, _desired(resource, spec, before, world))
         await world.directory.withdraw(_route_id(resource, before, world))
-    found.parent, found.pushed = parent, Pushed(found.hook.id, secrets[0].generation, verification)
-    found.feedback = await world.directory.feedback(route.hook_id)
+    found.parent = parent
+    secrets.given(Pushed(hook.id, secret.generation, verification))
+    if await secrets.prove(gitlab, hook):
+        if verification == "SigningToken" and hook.present("token"):  # it was left there until the signature is proven
+            found.hook = await gitlab.update_hook(parent, hook.id, secret.attributes(verification))
+        await secrets.drop()
+    await _publish(resource, gitlab.url, parent, secrets, published, world)
+
+
+async def _publish(
+    resource: Resource, instance: str, parent: Parent, secrets: Rotation, known: Route | None, world: World
+) -> Route:
+    """Tells receivers what is accepted now, unless that is what they know."""
+    route = _route(resource, instance, parent, secrets.secrets, world, verification=secrets.weakest)
+    if route != known:
+        await world.directory.publish(route)
+    return route
 
 
 async def _known_parent(resource: Resource, found: Findings, gitlab: GitLab, world: World) -> Parent | None:
@@ -163,39 +178,24 @@ async def _observe(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> 
     return parent, await gitlab.hooks(parent)
 
 
-async def _secrets(resource: Resource, found: Findings, parent: Parent, world: World) -> list[HookSecret]:
-    """The generations of the hook's secret, the current one first; made if there is none.
-
-    In place of a Secret that was lost comes one with a number that GitLab has not been given, so that it is sent.
-    """
-    name = secret_name(resource.ref.name)
-    known = generations(await world.cluster.secret(resource.ref.namespace, name) or {})
-    if not known:
-        number = found.pushed.generation + 1 if found.pushed else 1
-        known = {number: world.entropy(ROOT_BYTES)}
-        await world.cluster.create_secret(resource, name, new_generation(number, known[number]))
-        found.rotated_at = timestamp(world.clock())
-    return [derive(number, root, parent.key) for number, root in known.items()]
-
-
 async def _act(
     gitlab: GitLab,
     parent: Parent,
     plan: Plan,
     secret: HookSecret,
     verification: Verification,
-    spec: ProjectSpec,
-    found: Findings,
+    secrets: Rotation,
 ) -> tuple[ObservedHook, Verification]:
     """Does what the plan says. Returns the hook as it now is, and how its deliveries are verified."""
-    hook = plan.keep
+    hook, found = plan.keep, secrets.found
+    attributes = secrets.attributes(secret, verification)
     for action in plan.actions:
         match action:
             case Create():
-                hook = await gitlab.create_hook(parent, {**action.attributes, **secret.attributes(verification)})
+                hook = await gitlab.create_hook(parent, {**action.attributes, **attributes})
                 found.notes.append(Note("Normal", "HookCreated", f"Created hook {hook.id} in {parent.path}"))
             case Update():
-                credentials = secret.attributes(verification) if action.secrets else {}
+                credentials = attributes if action.secrets else {}
                 hook = await gitlab.update_hook(parent, action.hook_id, {**action.attributes, **credentials})
                 found.notes.append(Note("Normal", "HookUpdated", f"In {parent.path}: {action}"))
             case Delete():
@@ -207,7 +207,7 @@ async def _act(
     if verification == "Token" or hook.present("signing_token"):
         return hook, verification
     never_signed = found.pushed is None or found.pushed.verification == "Token"
-    if spec.secret.type == "Auto" and never_signed:
+    if secrets.spec.secret.type == "Auto" and never_signed and secret.token:
         return await gitlab.update_hook(parent, hook.id, secret.attributes("Token")), "Token"
     raise SignatureUnavailable(NO_SIGNATURE)
 
@@ -246,12 +246,6 @@ def _check_supported(spec: ProjectSpec) -> None:
         raise NotSupported(
             '`groupMode` "ProjectHooks" is not supported yet; use "GroupHook", or a GitPulseProject for each project'
         )
-    if spec.secret.ref:
-        raise NotSupported("`secret.secretRef` is not supported yet; without it GitPulse makes and keeps a secret")
-
-
-def _strength(verification: Verification) -> int:
-    return ("Token", "SigningToken").index(verification)
 
 
 def _route_id(resource: Resource, parent: Parent, world: World) -> str:

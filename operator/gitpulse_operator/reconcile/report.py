@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gitpulse_operator.domain.conditions import (
     CREDENTIALS_VALID,
@@ -11,15 +11,18 @@ from gitpulse_operator.domain.conditions import (
     HOOK_INSTALLED,
     READY,
     RECONCILING,
+    SECRET_CURRENT,
     STALLED,
     Condition,
     failure,
     find,
+    timestamp,
     to_status,
 )
 from gitpulse_operator.domain.delivery import delivering
+from gitpulse_operator.domain.rotation import secret_current
 from gitpulse_operator.errors import CredentialsError, OperatorError, TargetNotFound
-from gitpulse_operator.reconcile.findings import Findings
+from gitpulse_operator.reconcile.findings import ANSWERED, Findings
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
 
 
@@ -28,9 +31,11 @@ def outcome(
     found: Findings,
     conditions: Sequence[Condition],
     now: datetime,
+    deadline: timedelta,
     error: OperatorError | None = None,
 ) -> Outcome:
-    """The whole status, and what is worth an Event."""
+    """The whole status, and what is worth an Event. `deadline`: how long a phase of a rotation may take."""
+    conditions = [*conditions, *_secret(resource, found, now, deadline)]
     status: dict[str, object] = {
         "observedGeneration": resource.generation,
         "conditions": to_status(conditions, before=resource.conditions, generation=resource.generation, now=now),
@@ -50,12 +55,14 @@ def outcome(
         status["secret"] = {
             "generation": found.pushed.generation,
             "type": found.pushed.verification,
-            "phase": "Stable",
+            **_phase(found),
             **({"rotatedAt": found.rotated_at} if found.rotated_at else {}),
         }
     if resource.requested:
         status["lastHandledReconcileAt"] = resource.requested
-    return Outcome(status, [*found.notes, *_transition(resource, conditions)], error)
+    status |= {ANSWERED[asker]: value for asker, value in found.rotations_answered.items() if value is not None}
+    notes = [note for kind in (READY, SECRET_CURRENT) for note in _transition(resource, conditions, kind)]
+    return Outcome(status, [*found.notes, *notes], error, found.again)
 
 
 def installed(found: Findings) -> list[Condition]:
@@ -130,12 +137,32 @@ def _counts(found: Findings, conditions: Sequence[Condition]) -> dict[str, int]:
     }
 
 
-def _transition(resource: Resource, conditions: Sequence[Condition]) -> list[Note]:
-    """An Event when `Ready` flips, or is false for a new reason."""
-    after = next(condition for condition in conditions if condition.type == READY)
-    before = find(resource.conditions, READY)
-    if before and (before.status, before.reason) == (after.status, after.reason):
+def _phase(found: Findings) -> dict[str, object]:
+    phase, since = found.phase, found.phase_since
+    if found.standing:
+        phase, since = found.standing.phase, found.standing.since
+    shown: dict[str, object] = {"phase": phase}
+    if since:
+        shown["phaseChangedAt"] = timestamp(since)
+    if found.previous and phase in ("Pushed", "Proven"):
+        shown["previousType"] = found.previous
+    return shown
+
+
+def _secret(resource: Resource, found: Findings, now: datetime, deadline: timedelta) -> list[Condition]:
+    if found.standing and found.pushed:
+        return [secret_current(found.standing, now=now, deadline=deadline)]
+    known = find(resource.conditions, SECRET_CURRENT)
+    return [known] if known else []
+
+
+def _transition(resource: Resource, conditions: Sequence[Condition], kind: str) -> list[Note]:
+    """An Event when this condition flips, or is false for a new reason."""
+    after = next((condition for condition in conditions if condition.type == kind), None)
+    before = find(resource.conditions, kind)
+    if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
         return []
     if after.status == "True":
-        return [Note("Normal", "Ready", after.message)] if before else []
+        flipped = before and before.status != "True"
+        return [Note("Normal", kind, after.message)] if flipped else []
     return [Note("Warning" if after.status == "False" else "Normal", after.reason, after.message)]

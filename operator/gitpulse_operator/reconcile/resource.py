@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from gitpulse_operator.errors import OperatorError
-from gitpulse_operator.names import FINALIZER, RECONCILE_REQUESTED
+from gitpulse_operator.names import FINALIZER, RECONCILE_REQUESTED, ROTATE_REQUESTED
 
 Body = Mapping[str, object]
 
@@ -65,12 +65,17 @@ class Resource:
     @property
     def wishes(self) -> tuple[object, ...]:
         """What a run answers to: when it changes, another one is due."""
-        return self.uid, self.generation, self.requested, self.held
+        return self.uid, self.generation, self.requested, self.rotation_requested, self.held
 
     @property
     def requested(self) -> str | None:
         """The value by which a run was last asked for."""
         return self.annotations.get(RECONCILE_REQUESTED)
+
+    @property
+    def rotation_requested(self) -> str | None:
+        """The value by which a new secret was last asked for."""
+        return self.annotations.get(ROTATE_REQUESTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Outcome:
     status: dict[str, object]
     notes: Sequence[Note] = field(default=())
     error: OperatorError | None = None
+    again: float | None = None
+    """Seconds after which to come back, if that is sooner than usual."""
 
 
 def mapping(value: object) -> Body:

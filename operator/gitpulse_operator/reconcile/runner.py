@@ -17,6 +17,7 @@ from gitpulse_operator.reconcile.connection import reconcile_connection
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.project import cleanup_project, reconcile_project
 from gitpulse_operator.reconcile.resource import Outcome, Ref, Resource
+from gitpulse_operator.reconcile.rotations import Rotations
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +56,15 @@ class Runner:
         self._resync_interval = resync_interval
         self._begun = begun
         self._failures: Counter[Ref] = Counter()
+        self._rotations = Rotations()
 
     async def run(self, ref: Ref) -> Run:
         """Looks after a resource. Raises nothing."""
         try:
             body = self._inventory.get(ref) or await self._world.cluster.read(ref)
             resource = Resource.from_body(body) if body else None
+            if resource is None or resource.deleted_at:
+                self._rotations.forget(ref)
             if resource is None or resource.deleted_at or (ref.kind == PROJECT and not resource.held):
                 return Run(None)
             self._begun(resource)
@@ -79,12 +83,14 @@ class Runner:
         if outcome.error:
             logger.warning("%s: %s", ref, outcome.error)
         jitter = 0.9 + 0.2 * (zlib.crc32(resource.uid.encode()) % 1000) / 1000
-        return Run(self._resync_interval * jitter, outcome.error)
+        again = self._resync_interval * jitter
+        return Run(again if outcome.again is None else min(again, outcome.again), outcome.error)
 
     async def clean_up(self, resource: Resource) -> None:
         """Removes what there is of a deleted project. Raises what is worth waiting for."""
         with RECONCILE_TIME.labels(resource.ref.kind).time():
             notes = await cleanup_project(resource, self._world)
+        self._rotations.forget(resource.ref)
         for note in notes:
             await self._world.cluster.note(resource, note)
 
@@ -93,6 +99,7 @@ class Runner:
         with RECONCILE_TIME.labels(kind).time():
             outcome = await RECONCILERS[kind](resource, self._world)
         error = outcome.error
+        self._rotations.note(resource.ref, outcome.status)
         RECONCILE_TOTAL.labels(kind, "success" if error is None else "error" if error.retryable else "stalled").inc()
         if error:
             RECONCILE_ERRORS.labels(kind, error.reason).inc()

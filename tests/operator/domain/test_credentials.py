@@ -7,7 +7,15 @@ import base64
 import pytest
 from hypothesis import given, strategies as st
 
-from gitpulse_operator.domain.credentials import choose_verification, derive, generations, new_generation
+from gitpulse_operator.domain.credentials import (
+    Generation,
+    brought_verification,
+    check_brought,
+    choose_verification,
+    derive,
+    generations,
+)
+from gitpulse_operator.errors import HookSecretInvalid
 
 ROOT = bytes(range(32))
 
@@ -42,9 +50,39 @@ def test_a_secret_never_shows():
 
 
 def test_generations_newest_first_and_nothing_else():
-    data = {**new_generation(2, b"b" * 32), **new_generation(10, b"j" * 32), **new_generation(1, b"a" * 32)}
+    whole = [Generation(10, b"j" * 32), Generation(2, b"mine", brought=True), Generation(1, b"a" * 32)]
+    data = {key: value for generation in reversed(whole) for key, value in generation.entry.items()}
+    assert data == {"generation-1": b"a" * 32, "brought-2": b"mine", "generation-10": b"j" * 32}
     strange = {"generation-0": b"x" * 32, "generation-3": b"too short", "token": b"t" * 32, "generation-4x": b"x" * 32}
-    assert list(generations({**data, **strange}).items()) == [(10, b"j" * 32), (2, b"b" * 32), (1, b"a" * 32)]
+    strange |= {"brought-5": b"", "brought-6": b"whsec_short", "brought-7": b"two words"}
+    assert generations({**data, **strange}) == whole
+    assert "mine" not in repr(whole)
+
+
+def test_what_is_brought_is_used_as_it_is():
+    token = Generation(2, check_brought(b" my-own-token\n"), brought=True).secret("project/42")
+    assert (token.token, token.signing_key) == ("my-own-token", b"")
+    assert token.attributes("Token") == {"token": "my-own-token", "signing_token": ""}
+    theirs = derive(1, ROOT, "project/1").signing_token
+    signing = Generation(3, check_brought(theirs.encode()), brought=True).secret("project/42")
+    assert (signing.token, signing.signing_token) == ("", theirs)
+
+
+@pytest.mark.parametrize("value", [b"", b" \n", b"two words", b"whsec_AAAA", "tökén".encode(), b"x" * 256])
+def test_what_cannot_be_a_secret_is_refused_and_not_repeated(value):
+    with pytest.raises(HookSecretInvalid) as caught:
+        check_brought(value)
+    assert not value.strip() or value.decode() not in str(caught.value)
+
+
+def test_what_is_brought_decides_how_deliveries_are_verified():
+    signing = derive(1, ROOT, "project/1").signing_token.encode()
+    assert brought_verification(signing, "Auto") == brought_verification(signing, "SigningToken") == "SigningToken"
+    assert brought_verification(b"plain", "Auto") == brought_verification(b"plain", "Token") == "Token"
+    with pytest.raises(HookSecretInvalid):
+        brought_verification(b"plain", "SigningToken")
+    with pytest.raises(HookSecretInvalid):
+        brought_verification(signing, "Token")
 
 
 @pytest.mark.parametrize(

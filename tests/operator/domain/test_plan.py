@@ -55,10 +55,24 @@ def test_create_where_none_is_ours():
             {"verification": "Token"},
             id="token taken away",
         ),
+        pytest.param(
+            observed(token_present=True),
+            Pushed(5, 1, "Token"),
+            {"verification": "Token"},
+            id="a signing token beside it: receivers would go by that",
+        ),
     ],
 )
 def test_secrets_are_sent_when_gitlab_may_not_have_them(hook, pushed, facts):
     assert planned(hook, pushed=pushed, **facts).actions == (Update(5, {}, secrets=True),)
+
+
+def test_a_token_is_left_beside_the_signing_token_while_one_gives_way_to_the_other():
+    both = observed(token_present=True)
+    assert planned(both, leave_token=True).actions == ()
+    assert planned(both).actions == (Update(5, {}, secrets=True),)
+    gone = observed(signing_token_present=False)
+    assert planned(gone, leave_token=True).actions == (Update(5, {}, secrets=True),)
 
 
 def test_an_older_gitlab_says_nothing_of_secrets_and_gets_them_once():
