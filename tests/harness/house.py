@@ -36,6 +36,11 @@ class House:
         self.connection: dict[str, Any] = {"url": simulator.url, "tokenSecretRef": {"name": "gitlab-token"}}
         self.token = simulator.token
         self.projects: dict[str, dict[str, Any]] = {"website": self.project()}
+        self.annotations: dict[str, dict[str, str]] = {}
+        """Of projects and the connection, by name."""
+        self.secrets: dict[str, dict[str, str]] = {}
+        """What the user brings, by the names of Secrets."""
+        self.settings: dict[str, Any] = {}
 
     @staticmethod
     def project(**spec: Any) -> dict[str, Any]:
@@ -45,18 +50,24 @@ class House:
     def change(self, name: str = "website", **spec: Any) -> None:
         self.projects[name] = {**self.projects[name], **spec}
 
-    async def run(self) -> dict[str, Reconciled]:
-        """One run over everything. The result is by name."""
+    def write(self) -> OperatorSettings:
+        """Puts the files there; the settings with which they are looked after."""
+        secrets = {"gitlab-token": {"token": self.token}, **self.secrets}
         documents: Sequence[dict[str, Any]] = [
             resource("GitLabConnection", "gitlab", self.connection),
-            {"kind": "Secret", "metadata": {"name": "gitlab-token"}, "stringData": {"token": self.token}},
+            *({"kind": "Secret", "metadata": {"name": name}, "stringData": data} for name, data in secrets.items()),
             *(resource("GitPulseProject", name, spec) for name, spec in self.projects.items()),
         ]
+        for document in documents:
+            document["metadata"]["annotations"] = self.annotations.get(document["metadata"]["name"], {})
         (self.manifests / "all.yaml").write_text(yaml.safe_dump_all(documents))
-        settings = OperatorSettings(
-            redis_url=self.redis_url, installation_key=self.key, public_url=self.public_url, gitlab_timeout=5
-        )
-        return {done.ref.name: done for done in await reconcile_folder(settings, [self.manifests], state=self.state)}
+        fields = {"redis_url": self.redis_url, "installation_key": self.key, "public_url": self.public_url}
+        return OperatorSettings.model_validate({**fields, "gitlab_timeout": 5, **self.settings})
+
+    async def run(self) -> dict[str, Reconciled]:
+        """One run over everything. The result is by name."""
+        done = await reconcile_folder(self.write(), [self.manifests], state=self.state)
+        return {each.ref.name: each for each in done}
 
     @property
     def redis(self) -> redis_client.Redis:

@@ -65,6 +65,7 @@ class Rotation:
     """The generations in it, newest first; all of them are published."""
     feedback: Feedback
     lagging: tuple[str, ...] = ()
+    wish: Wish | None = None
     turn: float | None = None
     """Seconds until it may begin, where many want to."""
 
@@ -115,7 +116,8 @@ class Rotation:
 
     async def begin(self, hook: ObservedHook | None) -> None:
         """Stores a new generation beside the old one, if it is time for that."""
-        facts = self._facts(hook, self._wish())
+        self.wish = self._wish()
+        facts = self._facts(hook)
         decision = rotation.decide(facts)
         if decision.step == "Begin" and facts.wish and facts.wish.shared:
             place = self.resource.ref.namespace, self.spec.connection
@@ -129,6 +131,7 @@ class Rotation:
         ROTATIONS.labels("begun").inc()
         text = f"Secret generation {new.number} takes the place of {self.held[1].number}: {facts.wish.why}"
         self.found.notes.append(Note("Normal", "RotationBegun", text))
+        self.wish = None
 
     async def aim(self, hook: ObservedHook | None) -> tuple[HookSecret, Verification]:
         """What GitLab is to be given in this run, now that receivers are told of all generations."""
@@ -163,6 +166,7 @@ class Rotation:
             self.found.rotations_answered = self._requests()
         if before and pushed.generation != before.generation:
             self.found.previous = before.verification
+            self.wish = None
         self.pushed = self.found.pushed = pushed
         self._stand(rotation.decide(self._facts(self.found.hook)))
 
@@ -192,7 +196,7 @@ class Rotation:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _facts(self, hook: ObservedHook | None, wish: Wish | None = None) -> Facts:
+    def _facts(self, hook: ObservedHook | None) -> Facts:
         now = self.world.clock()
         return Facts(
             held=tuple(generation.number for generation in self.held),
@@ -201,7 +205,7 @@ class Rotation:
             lagging=self.lagging,
             healthy=hook is None or delivering(hook, self.feedback).status != "False",
             switched_on=hook is None or hook.state == "executable",
-            wish=wish,
+            wish=self.wish,
             phase=self.found.phase,
             since=self.found.phase_since or now,
             now=now,
