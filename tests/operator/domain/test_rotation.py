@@ -273,6 +273,16 @@ class AnythingMayHappen(RuleBasedStateMachine):
     def send(self) -> None:
         self.under_way.append(Delivery(self.kept.gitlab, self.now + timedelta(seconds=59)))
 
+    @rule()
+    def all_goes_well(self) -> None:
+        """But the last delivery with what GitLab had before takes its time."""
+        self.send()
+        self.catch_up((0, 1, 2))
+        self.work(8)
+        self.take_effect()
+        self.send()
+        self.arrive(which=0, number=-1)
+
     @precondition(lambda self: self.under_way)
     @rule(which=st.integers(0, 2), number=st.sampled_from([0, -1]))
     def arrive(self, which: int, number: int) -> None:
