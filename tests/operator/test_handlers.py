@@ -14,8 +14,11 @@ import pytest
 import redis as redis_client
 from prometheus_client import Counter
 
+from gitpulse_operator.adapters.kube import KubeCluster
+from gitpulse_operator.errors import ClusterUnavailable
 from gitpulse_operator.handlers import register
 from gitpulse_operator.metrics import GITLAB_REQUESTS, STATUS_WRITES
+from gitpulse_operator.reconcile.resource import Resource
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
 from gitpulse_sim.faults import Fault
@@ -242,6 +245,58 @@ async def test_a_secret_of_ours_that_was_deleted_is_made_anew(cluster):
         cluster.plane.kubectl("-n", cluster.namespace, "delete", "secret", "gitpulse-website")
         await eventually(lambda: hook.signing_token != before, what="a new secret in GitLab", within=10)
         assert cluster.get("secret", "gitpulse-website")
+
+
+async def test_a_secret_that_was_brought_and_changes_is_taken_up_at_once(cluster):
+    def bring(token: str) -> None:
+        meta = {"name": "mine", "labels": {"app.kubernetes.io/part-of": "gitpulse"}}
+        cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"token": token}})
+
+    bring("the-first-of-mine")
+    async with cluster.operator():
+        cluster.apply_connection()
+        cluster.apply_project(secret={"secretRef": {"name": "mine"}})
+        await eventually(cluster.is_ready, what="ready")
+        (hook,) = cluster.simulator.website.hooks.values()
+        assert hook.token == "the-first-of-mine"
+        bring("the-second-of-mine")
+        await eventually(lambda: hook.token == "the-second-of-mine", what="the new one in GitLab", within=10)
+        data = cluster.get("secret", "gitpulse-website")["data"]
+        assert set(data) == {"brought-1", "brought-2"}
+
+
+async def test_a_connection_has_the_secrets_of_all_its_hooks_rotated(cluster):
+    async with cluster.operator():
+        cluster.apply_connection()
+        for name in ("website", "other"):
+            cluster.apply_project(name)
+            await eventually(lambda n=name: cluster.is_ready(n), what="ready")
+        cluster.plane.kubectl(
+            *("-n", cluster.namespace, "annotate", "gitlabconnection/gitlab", "gitpulse.io/rotate-requested-at=1")
+        )
+        for name in ("website", "other"):
+            await eventually(
+                lambda n=name: cluster.get("gitpulseproject", n)["status"]["secret"]["generation"] == 2,
+                what=f"a new secret for {name}",
+                within=10,
+            )
+        assert cluster.get("gitlabconnection", "gitlab")["status"]["lastHandledRotateAt"] == "1"
+
+
+async def test_of_two_who_change_a_secret_at_once_one_reads_again(cluster, account):
+    kube = await KubeCluster.connect(str(account))
+    cluster.apply_project()
+    owner = Resource.from_body(cluster.get("gitpulseproject", "website"))
+    before = {"generation-1": b"a" * 32}
+    await kube.create_secret(owner, "gitpulse-website", before)
+    await kube.change_secret(owner, "gitpulse-website", before, {"generation-2": b"b" * 32})
+    with pytest.raises(ClusterUnavailable, match="changed by somebody else"):
+        await kube.change_secret(owner, "gitpulse-website", before, {"generation-2": b"c" * 32})
+    both = {**before, "generation-2": b"b" * 32}
+    assert await kube.secret(cluster.namespace, "gitpulse-website") == both
+    await kube.change_secret(owner, "gitpulse-website", both, {"generation-1": None})
+    assert await kube.secret(cluster.namespace, "gitpulse-website") == {"generation-2": b"b" * 32}
+    await kube.close()
 
 
 async def test_a_redis_that_lost_its_data_is_given_it_again(cluster, redis, monkeypatch):

@@ -30,6 +30,7 @@ from gitpulse_operator.metrics import GITLAB_REQUESTS
 from gitpulse_sim.faults import Fault
 from harness.pki import Authority
 from harness.processes import free_port
+from harness.target import Target, running_target
 
 SECRET = "a" * 64
 
@@ -48,6 +49,12 @@ def spec(url: str, *, ca_bundle: str | None = None, rate: int = 100) -> Connecti
 @pytest.fixture
 def gitlab(gitlabs, simulator):
     return gitlabs.connect(spec(simulator.url), simulator.token)
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    with running_target() as running:
+        yield running
 
 
 @pytest.fixture
@@ -143,6 +150,21 @@ async def test_a_429_stops_the_whole_connection(gitlab, simulator, website):
         await gitlab.hooks(website)
     assert 25 < second.value.retry_after <= 30
     assert GITLAB_REQUESTS.labels("GET", "429")._value.get() == before, "not even asked"
+
+
+async def test_a_test_delivery_and_its_limit_of_its_own(gitlab, simulator, website, target):
+    hook = await gitlab.create_hook(website, {"url": target.url})
+    await gitlab.test_hook(website, hook.id, "push_events")
+    assert target.one().event == "Push Hook"
+    with pytest.raises(Refused, match="merge requests"):
+        await gitlab.test_hook(website, hook.id, "merge_requests_events")
+    target.status = 401
+    for _ in range(3):
+        with pytest.raises(Refused):
+            await gitlab.test_hook(website, hook.id, "push_events")
+    with pytest.raises(RateLimited):
+        await gitlab.test_hook(website, hook.id, "push_events")
+    assert await gitlab.hooks(website), "other requests go on"
 
 
 async def test_the_budget_is_kept(gitlabs, simulator, website):
