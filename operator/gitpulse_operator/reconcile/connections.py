@@ -53,7 +53,10 @@ class OpenConnections:
 
     def rotation_turn(self, namespace: str, name: str, who: Ref) -> float:
         """Seconds until it is this one's turn to rotate among those of an open connection; 0: it is, once."""
-        gap = ROTATION_REQUESTS / self._open[namespace, name][0].requests_per_second
+        held = self._open.get((namespace, name))
+        if held is None:  # forgotten just now: whoever comes next opens it again
+            return 1.0
+        gap = ROTATION_REQUESTS / held[0].requests_per_second
         turns = self._turns.setdefault((namespace, name), Turns())
         return turns.wait(who, gap, now=asyncio.get_running_loop().time())
 

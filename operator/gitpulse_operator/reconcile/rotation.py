@@ -143,6 +143,8 @@ class Rotation:
         secret = next(secret for secret in self.secrets if secret.generation == number)
         if self.pushed and number == self.pushed.generation:
             return secret, self.pushed.verification
+        if not (secret.token and secret.signing_key):  # what was brought is one of the two
+            return secret, "Token" if secret.token else "SigningToken"
         return secret, self.verification
 
     def attributes(self, secret: HookSecret, verification: Verification) -> dict[str, str]:

@@ -17,7 +17,7 @@ import pytest
 from gitpulse_operator.domain.conditions import timestamp
 from gitpulse_operator.metrics import ROTATIONS_STUCK
 from gitpulse_service.contract import DIRECTORY_ACKS, feedback_key
-from gitpulse_sim import issues
+from gitpulse_sim import discussions
 from gitpulse_sim.deliver import Event
 from gitpulse_sim.faults import Fault
 from harness.house import House, conditions
@@ -161,7 +161,7 @@ async def test_without_deliveries_a_test_proves_it(live):
     await live.run()
     simulator, now = live.simulator, datetime.now(UTC)
     bob = simulator.world.user("bob")
-    simulator.run(issues.open_issue(simulator.forge, simulator.website, bob, title="There is one", at=now))
+    simulator.run(discussions.open_issue(simulator.forge, simulator.website, bob, title="There is one", at=now))
     simulator.settle()
     ask(live, "1")
     again = (await run_once(live, Life())).again
