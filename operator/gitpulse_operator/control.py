@@ -19,6 +19,7 @@ from gitpulse_operator.errors import ClusterUnavailable, DirectoryUnavailable, O
 from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.metrics import QUEUE_DEPTH
 from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.reconcile.news import News
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Body, Ref, Resource
 from gitpulse_operator.reconcile.runner import Runner
@@ -27,7 +28,7 @@ from gitpulse_operator.settings import OperatorSettings
 logger = logging.getLogger(__name__)
 
 DIRECTORY_CHECK = 15.0
-"""Seconds between looks at whether Redis still has what we have told it."""
+"""Seconds between looks at Redis: whether it still has what we have told it, and what receivers have noted there."""
 
 
 class Control:
@@ -39,6 +40,7 @@ class Control:
         self._shown: dict[Ref, tuple[object, ...]] = {}
         self._runner = Runner(world, self._inventory, resync_interval=settings.resync_interval, begun=self._begun)
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
+        self._news = News(world, self._inventory)
         self._unpublished: set[Ref] | None = None
 
     @classmethod
@@ -146,10 +148,11 @@ class Control:
                 logger.info("all routes are published")
 
     async def _watch_directory(self) -> None:
-        """A Redis that has lost its data is given everything again."""
+        """A Redis that has lost its data is given everything again; what receivers have noted there is acted on."""
         while True:
             await asyncio.sleep(DIRECTORY_CHECK)
             with contextlib.suppress(OperatorError):
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
                     self.publish_first(self._inventory.refs(PROJECT))
+                self._wake(await self._news.look())

@@ -103,6 +103,11 @@ class Refused(OperatorError):
 
     reason = "RefusedByGitLab"
 
+    def __init__(self, message: str, *, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+        """GitLab's own words."""
+
 
 class SignatureUnavailable(OperatorError):
     """Signed deliveries are wanted and this GitLab does not make them."""
@@ -119,6 +124,10 @@ class RateLimited(OperatorError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NotYourTurn(RateLimited):
+    """GitLab allows what was asked for only a few times a minute of each project or group; the rest goes on."""
 
 
 class GitLabUnavailable(OperatorError):

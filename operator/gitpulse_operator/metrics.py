@@ -30,6 +30,23 @@ GITLAB_REQUESTS = Counter(
 )
 
 
+REVIVALS = Counter(
+    "gitpulse_revivals_total",
+    "Hooks that GitLab had switched off, by what became of them: revived (by a test), failed (the test), recreated.",
+    ["result"],
+)
+REPAIRED = Counter(
+    "gitpulse_repaired_events_total",
+    "Deliveries that had failed, by what became of them: resent, or lost where GitLab could not send them again.",
+    ["result"],
+)
+HOOKS = Gauge(
+    "gitpulse_hooks",
+    "Hooks by state, as in `status.hooks`: desired, installed, delivering, disabled, failing. One may be in several.",
+    ["state"],
+)
+
+
 @contextlib.contextmanager
 def serve_metrics(port: int) -> Iterator[None]:
     """Lets Prometheus read on this port until the block ends; 0: not at all. Raises MetricsPortTaken."""

@@ -91,7 +91,7 @@ class Place:
 
     def wait(self, resource: str, condition: str = "Ready", value: str = "true") -> None:
         """`kubectl wait`, as a person would."""
-        self.kubectl("wait", f"--for=condition={condition}={value}", resource, "--timeout=20s")
+        self.kubectl("wait", f"--for=condition={condition}={value}", resource, "--timeout=30s")
 
     def patch(self, resource: str, patch: dict[str, Any]) -> None:
         self.kubectl("patch", resource, "--type=merge", "-p", json.dumps(patch))

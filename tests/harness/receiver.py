@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import httpx2
@@ -48,24 +49,31 @@ class Client(httpx2.AsyncClient):
 
 
 @contextlib.contextmanager
-def serving(settings: ServiceSettings, *, metrics_port: int | None = None) -> Iterator[int]:
-    """Serves in a thread of its own until the block ends; yields the port."""
-    port, stop, ready = free_port(), asyncio.Event(), lambda: answers(port)
+def serving(settings: ServiceSettings, *, metrics_port: int | None = None, port: int | None = None) -> Iterator[int]:
+    """Serves in a thread of its own until the block ends; yields the port, a free one unless it is given."""
+    port, stop, ready = port or free_port(), asyncio.Event(), lambda: answers(port)
 
     async def serve() -> None:
         loop.set_result(asyncio.get_running_loop())
         await server.serve(settings, port=port, metrics_port=metrics_port, stop=stop)
 
-    with ThreadPoolExecutor(1) as thread:
-        loop: Future[asyncio.AbstractEventLoop] = Future()
-        done = thread.submit(asyncio.run, serve())
+    def run() -> None:
         try:
-            wait_until(lambda: done.done() or ready(), what="the receiver")
-            yield port
-        finally:
-            with contextlib.suppress(RuntimeError):  # its loop has ended by itself
-                loop.result().call_soon_threadsafe(stop.set)
-            done.result()
+            done.set_result(asyncio.run(serve()))
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, the test must hear of it
+            done.set_exception(error)
+
+    loop: Future[asyncio.AbstractEventLoop] = Future()
+    done: Future[None] = Future()
+    # Not an executor's thread: that would be waited for without end where the server does not stop.
+    threading.Thread(target=run, name="receiver", daemon=True).start()
+    try:
+        wait_until(lambda: done.done() or ready(), what="the receiver")
+        yield port
+    finally:
+        with contextlib.suppress(RuntimeError):  # its loop has ended by itself
+            loop.result(30).call_soon_threadsafe(stop.set)
+        done.result(30)
 
 
 def client_of(port: int) -> Client:

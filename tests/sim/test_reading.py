@@ -29,7 +29,7 @@ def worked(simulator):
     return early
 
 
-def test_commits(simulator, website, worked):
+def test_commits_and_comparison(simulator, website, worked):
     git = simulator.website.repository.git
     assert [one.id for one in website.commits.list(get_all=True)] == git(
         "log", "--topo-order", "--format=%H", "main"
@@ -38,6 +38,15 @@ def test_commits(simulator, website, worked):
     assert len(website.commits.list(ref_name="two", get_all=True)) == 6
     with pytest.raises(gitlab.GitlabListError):
         website.commits.list(ref_name="nowhere", get_all=True)
+    one = website.commits.get("two")
+    assert (one.author_email, len(one.parent_ids)) == ("bob@acme.example", 1)
+    compared = website.repository_compare("main", "two")
+    assert [commit["id"] for commit in compared["commits"]] == git(
+        "log", "--reverse", "--format=%H", "main..two"
+    ).split()
+    assert all(diff["new_file"] for diff in compared["diffs"])
+    with pytest.raises(gitlab.GitlabGetError):
+        website.commits.get("nowhere")
 
 
 def test_merge_requests(website, worked):

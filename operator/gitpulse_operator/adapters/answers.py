@@ -43,7 +43,8 @@ def explain(error: gitlab.exceptions.GitlabError, *, url: str, about: str) -> Op
             hint = "; a group's hooks need GitLab Premium and an Owner's token" if "group" in what else ""
             return TargetNotFound(f"{url} has no {what}, or the token cannot see it{hint}")
         case 400 | 422:
-            return Refused(f"{url} refuses {what}: {_quote(body.get('message') or body.get('error'))}")
+            said = _quote(body.get("message") or body.get("error"))
+            return Refused(f"{url} refuses {what}: {said}", said=said)
         case code if code and code >= 500:
             return GitLabUnavailable(f"{url} answers with an error of its own ({code}); trying again later")
         case code:

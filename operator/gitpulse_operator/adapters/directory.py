@@ -73,13 +73,12 @@ class RedisDirectory:
         split = {receiver.decode(): value.decode().split(" ", 1) for receiver, value in found.items()}
         return {receiver: (version, int(time)) for receiver, (version, time) in split.items()}
 
-    async def feedback(self, hook_id: str) -> Feedback:
-        """What receivers have noted about this hook."""
-        found = cast("dict[bytes, bytes]", await self._run(cast("Any", self._redis.hgetall(feedback_key(hook_id)))))
-        notes = {field.decode(): value.decode() for field, value in found.items()}
-        accepted = {int(k.removeprefix("accepted:")): int(v) for k, v in notes.items() if k.startswith("accepted:")}
-        refused = notes.get("refused")
-        return Feedback(accepted, int(refused) if refused else None, notes.get("refused:reason", ""))
+    async def feedback(self, *hook_ids: str) -> list[Feedback]:
+        """What receivers have noted about each of these hooks, in one go."""
+        async with self._redis.pipeline(transaction=False) as all_of_them:
+            for hook_id in hook_ids:
+                all_of_them.hgetall(feedback_key(hook_id))
+            return [_feedback(found) for found in await self._run(all_of_them.execute())]
 
     def _opened(self, hook_id: str, sealed: bytes) -> Route | None:
         try:
@@ -94,3 +93,10 @@ class RedisDirectory:
             raise DirectoryUnavailable(
                 f"Redis does not answer ({type(error).__name__}); see that GITPULSE_REDIS_URL is right and Redis is up"
             ) from None
+
+
+def _feedback(found: dict[bytes, bytes]) -> Feedback:
+    notes = {field.decode(): value.decode() for field, value in found.items()}
+    accepted = {int(k.removeprefix("accepted:")): int(v) for k, v in notes.items() if k.startswith("accepted:")}
+    refused = notes.get("refused")
+    return Feedback(accepted, int(refused) if refused else None, notes.get("refused:reason", ""))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import gitlab
@@ -22,10 +24,21 @@ import requests
 
 from gitpulse_operator.adapters.answers import explain, unreachable
 from gitpulse_operator.adapters.bucket import Bucket
+from gitpulse_operator.adapters.turns import Turns
+from gitpulse_operator.domain.delivery import Log, Logged
 from gitpulse_operator.domain.events import ParentKind
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
+from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.domain.spec import ConnectionSpec
-from gitpulse_operator.errors import Forbidden, GitLabUnavailable, InsufficientScope, RateLimited, TargetNotFound
+from gitpulse_operator.errors import (
+    Forbidden,
+    GitLabUnavailable,
+    InsufficientScope,
+    NotYourTurn,
+    RateLimited,
+    Refused,
+    TargetNotFound,
+)
 from gitpulse_operator.metrics import GITLAB_REQUESTS
 from gitpulse_operator.reconcile.ports import GitLab, TokenInfo
 
@@ -33,6 +46,10 @@ T = TypeVar("T")
 
 PAGE = 100
 """Rows a page, the most that GitLab gives."""
+LOG_PAGE = 20
+"""The same of a hook's log."""
+NO_SAMPLE = ("Ensure ", "Testing not available", "trigger ")
+"""How GitLab begins to say that it cannot make a test delivery, as opposed to one that was not answered well."""
 
 
 class GitLabs:
@@ -62,6 +79,8 @@ class RestGitLab:
         self._timeout = timeout
         self._verify = self._keep(spec.ca_bundle) if spec.ca_bundle else True
         self._bucket = Bucket(spec.requests_per_second)
+        self._tests = Turns()
+        self._resends = Turns()
         self._pool = pool
         self._clients = threading.local()  # python-gitlab promises nothing about threads: each has a client of its own
         self._version: str | None = None
@@ -115,26 +134,54 @@ class RestGitLab:
                 lambda client: client.http_delete(f"{_hooks(parent)}/{hook}"), about=f"hook {hook} of {_name(parent)}"
             )
 
-    async def test_hook(self, parent: Parent, hook: int, trigger: str) -> None:
-        await self._call(
-            lambda client: client.http_post(f"{_hooks(parent)}/{hook}/test/{trigger}"),
-            about=f"a test of hook {hook} of {_name(parent)} by {trigger}",
-            limited_apart=True,
-        )
+    async def deliveries(self, parent: Parent, hook: int, *, status: str = "", limit: int = LOG_PAGE) -> Log:
+        wanted = {"status": status} if status else {}
+        path = f"{_hooks(parent)}/{hook}/events"
+        try:
+            rows = await self._call(
+                lambda client: list(
+                    itertools.islice(client.http_list(path, wanted, iterator=True, per_page=LOG_PAGE), limit)
+                ),
+                about=f"log of hook {hook} of {_name(parent)}",
+            )
+        except TargetNotFound:  # older than its version says, or the hook is gone: the next run sees which
+            return Log(readable=False)
+        return Log(tuple(map(_logged, rows)))
 
-    async def _call(  # JSON ends here
-        self, request: Callable[[gitlab.Gitlab], T], *, about: str = "", limited_apart: bool = False
-    ) -> Any:  # noqa: ANN401
-        """Runs one request in a thread, when the budget allows. Raises our errors.
+    async def test_hook(self, parent: Parent, hook: int, trigger: str) -> Attempt:
+        return await self._in_turn(self._tests, parent, hook, f"{_hooks(parent)}/{hook}/test/{trigger}")
 
-        `limited_apart`: GitLab has a limit for these alone, and a 429 says nothing of other requests.
-        """
+    async def resend(self, parent: Parent, hook: int, row: int) -> Attempt:
+        return await self._in_turn(self._resends, parent, hook, f"{_hooks(parent)}/{hook}/events/{row}/resend")
+
+    async def _in_turn(self, turns: Turns, parent: Parent, hook: int, path: str) -> Attempt:
+        """Asks for one delivery. Who has to wait for a turn keeps nobody else from the connection."""
+        loop = asyncio.get_running_loop()
+        if wait := turns.take(parent.key, hook, loop.time()):
+            raise NotYourTurn("GitLab makes five such deliveries a minute", retry_after=wait)
+        try:
+            status = await self._call(
+                lambda client: int(cast("dict[str, Any]", client.http_post(path)).get("response_status", 200)),
+                about=f"hook {hook} of {_name(parent)}",
+            )  # a test has no such field: it is refused unless it was taken
+        except NotYourTurn as error:
+            error.retry_after = turns.exhaust(parent.key, loop.time(), error.retry_after)
+            raise
+        except TargetNotFound as error:  # before 16.11, for groups 17.1; or the log's row is too old by now
+            return Attempt("impossible", str(error))
+        except Refused as error:
+            return Attempt("impossible" if error.said.startswith(NO_SAMPLE) else "failed", error.said)
+        return Attempt("delivered") if status < 400 else Attempt("failed", f"answered with {status}")
+
+    async def _call(self, request: Callable[[gitlab.Gitlab], T], *, about: str = "") -> Any:  # noqa: ANN401 - JSON ends here
+        """Runs one request in a thread, when the budget allows. Raises our errors."""
         await self._bucket.take()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: request(self._client()))
+        except NotYourTurn:
+            raise
         except RateLimited as error:
-            if not limited_apart:
-                self._bucket.pause(error.retry_after)
+            self._bucket.pause(error.retry_after)
             raise
         except gitlab.exceptions.GitlabError as error:
             raise explain(error, url=self.url, about=about) from None
@@ -175,6 +222,9 @@ def _look_at(response: requests.Response, *_: object, **__: object) -> None:
         response.close()
         wait = response.headers.get("Retry-After", "")
         after = float(wait) if wait.isdigit() else None
+        own = response.request.method == "POST" and "json" in response.headers.get("Content-Type", "")
+        if own:  # of this one endpoint; the throttle of all answers in plain text
+            raise NotYourTurn("GitLab makes five such deliveries a minute", retry_after=after)
         raise RateLimited("GitLab asks for fewer requests (429); trying again later", retry_after=after)
 
 
@@ -184,6 +234,19 @@ def _hooks(parent: Parent) -> str:
 
 def _name(parent: Parent) -> str:
     return f'{parent.kind.lower()} "{parent.path}"'
+
+
+def _logged(row: Mapping[str, Any]) -> Logged:
+    status = str(row["response_status"])
+    headers = {str(name).lower(): str(value) for name, value in row["request_headers"].items()}
+    sent = headers.get("webhook-timestamp", "")
+    return Logged(
+        int(row["id"]),
+        int(status) if status.isdigit() else None,
+        str(row["url"]),
+        row.get("request_data") != {"oversize": True},
+        datetime.fromtimestamp(int(sent), UTC) if sent.isdigit() else None,
+    )
 
 
 def _observed(row: Mapping[str, Any]) -> ObservedHook:

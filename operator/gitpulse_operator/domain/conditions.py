@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -32,6 +32,8 @@ class Condition:
     status: Status
     reason: str
     message: str
+    since: datetime | None = field(default=None, compare=False)
+    """Of one that was found in a status: its `lastTransitionTime`."""
 
 
 def find(conditions: Iterable[Mapping[str, object]], kind: str) -> Condition | None:
@@ -40,7 +42,9 @@ def find(conditions: Iterable[Mapping[str, object]], kind: str) -> Condition | N
         if entry.get("type") == kind:
             status = entry.get("status")
             known: Status = "True" if status == "True" else "False" if status == "False" else "Unknown"
-            return Condition(kind, known, str(entry.get("reason")), str(entry.get("message")))
+            time = entry.get("lastTransitionTime")
+            since = datetime.fromisoformat(time) if isinstance(time, str) else None
+            return Condition(kind, known, str(entry.get("reason")), str(entry.get("message")), since)
     return None
 
 

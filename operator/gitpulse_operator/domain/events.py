@@ -5,7 +5,7 @@ Source: https://docs.gitlab.com/api/project_webhooks/ and https://docs.gitlab.co
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Literal
 
 ParentKind = Literal["Project", "Group"]
@@ -45,14 +45,3 @@ def toggles(events: Collection[str], kind: ParentKind) -> dict[str, bool]:
         attribute: event in events for event, attribute in TOGGLES.items() if kind == "Group" or event not in GROUP_ONLY
     }
     return wanted | dict.fromkeys(NEVER_WANTED, False)
-
-
-TESTABLE = ("push_events", "merge_requests_events", "issues_events", "note_events", "pipeline_events", "job_events")
-"""Toggles by which GitLab makes a test delivery of what a project most likely has, the likeliest first."""
-TESTS = 5
-"""As many test deliveries as GitLab makes in a minute for one project or group."""
-
-
-def testable(attributes: Mapping[str, object]) -> list[str]:
-    """Triggers to test a hook by: pushes, which need a commit and nothing else, then what else it sends."""
-    return [name for name in TESTABLE if name == "push_events" or attributes.get(name) is True][:TESTS]

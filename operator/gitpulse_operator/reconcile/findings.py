@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self, get_args
 
+from gitpulse_operator.domain.conditions import Condition
 from gitpulse_operator.domain.credentials import Verification
-from gitpulse_operator.domain.delivery import Feedback
 from gitpulse_operator.domain.events import ParentKind
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
 from gitpulse_operator.domain.plan import Action, Pushed
@@ -38,12 +38,17 @@ class Findings:
     """Of the rotation, at the beginning of the run."""
     standing: Standing | None = None
     """Of the rotation, as far as the run has come."""
-    again: float | None = None
-    """Seconds after which the rotation wants to be looked at."""
     hook: ObservedHook | None = None
     pending: Sequence[Action] = ()
     """What `adoptionPolicy: Observe` kept us from doing."""
-    feedback: Feedback | None = None
+    delivering: Condition | None = None
+    revived: bool = False
+    repair: Mapping[str, object] = field(default_factory=dict)
+    """As in the status."""
+    revivable: bool = True
+    """Whether we may do something about a hook that is off."""
+    again: float | None = None
+    """Seconds until the next run, where it should be sooner than the resync."""
     credentials_valid: bool = False
     notes: list[Note] = field(default_factory=list)
 
@@ -69,7 +74,12 @@ class Findings:
         for asker, field_name in ANSWERED.items():
             if isinstance(value := resource.status.get(field_name), str):
                 found.rotations_answered = {**found.rotations_answered, asker: value}
+        found.repair = mapping(resource.status.get("repair"))
         return found
+
+    def come_back(self, seconds: float) -> None:
+        """Asks for the next run after so long, if nobody wants it sooner."""
+        self.again = seconds if self.again is None else min(self.again, seconds)
 
     @property
     def rotated(self) -> datetime | None:

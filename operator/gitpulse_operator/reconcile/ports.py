@@ -6,15 +6,17 @@ Each raises the errors of `gitpulse_operator.errors` and no others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from gitpulse_operator.domain.delivery import Feedback
+from gitpulse_operator.domain.delivery import Feedback, Log
 from gitpulse_operator.domain.events import ParentKind
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
+from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.domain.rotation import Pace
 from gitpulse_operator.domain.spec import ConnectionSpec
+from gitpulse_operator.reconcile.memory import Memory
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 from gitpulse_service.contract import Route
 
@@ -60,11 +62,16 @@ class GitLab(Protocol):
         """Removes a hook; one that is gone already is fine."""
         ...
 
-    async def test_hook(self, parent: Parent, hook: int, trigger: str) -> None:
-        """Has GitLab deliver a sample, even if the hook is switched off. It was taken when this returns.
+    async def deliveries(self, parent: Parent, hook: int, *, status: str = "", limit: int = 20) -> Log:
+        """The newest of what GitLab's log of the hook has, of this `status` (successful, server_failure, …) or all."""
+        ...
 
-        Raises Refused where there is nothing to show or it was not taken, and RateLimited after five a minute.
-        """
+    async def test_hook(self, parent: Parent, hook: int, trigger: str) -> Attempt:
+        """Has GitLab make a test delivery, even of a hook that is off. Raises NotYourTurn, as GitLab limits these."""
+        ...
+
+    async def resend(self, parent: Parent, hook: int, row: int) -> Attempt:
+        """Has GitLab send again what its log has under this number; limited like a test. Raises NotYourTurn."""
         ...
 
 
@@ -121,12 +128,12 @@ class Directory(Protocol):
         """Id of the newest change; `0-0` if there was none."""
         ...
 
-    async def acknowledgements(self) -> Mapping[str, tuple[str, int]]:
-        """Receiver id -> the version that it has loaded, and when it said so in Unix milliseconds."""
+    async def feedback(self, *hook_ids: str) -> list[Feedback]:
+        """What receivers have noted about each of these hooks, in one go."""
         ...
 
-    async def feedback(self, hook_id: str) -> Feedback:
-        """What receivers have noted about the hook."""
+    async def acknowledgements(self) -> Mapping[str, tuple[str, int]]:
+        """Receiver -> the version of the directory that it has loaded, and when it said so (Unix milliseconds)."""
         ...
 
 
@@ -174,3 +181,4 @@ class World:
     pace: Pace
     clock: Clock
     entropy: Entropy
+    memory: Memory = field(default_factory=Memory)

@@ -26,9 +26,10 @@ from gitpulse_operator.errors import (
     TargetNotFound,
 )
 from gitpulse_operator.names import hook_name, secret_name
-from gitpulse_operator.reconcile import report
+from gitpulse_operator.reconcile import deliveries, report
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.ports import GitLab, World
+from gitpulse_operator.reconcile.repair import repair
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
 from gitpulse_operator.reconcile.rotation import NO_SIGNATURE, Rotation
 from gitpulse_service.contract import WEBHOOK_PATH, Credential, Route, hook_id, installation_id
@@ -125,8 +126,20 @@ async def _install(
         leave_token=secrets.leaves_token(verification),
     )
     found.hook = plan.keep
+
+    async def recreate() -> ObservedHook:
+        assert found.hook is not None
+        await gitlab.delete_hook(parent, found.hook.id)
+        anew = Plan((Create(desired.attributes),), None)
+        made, how = await _act(gitlab, parent, anew, secret, verification, secrets)
+        secrets.given(Pushed(made.id, secret.generation, how))
+        return made
+
+    ours = deliveries.Hook(route_id, parent, gitlab, not observing, recreate)
     if observing:
         found.pending = plan.actions
+        if not found.pending:
+            await deliveries.prove(resource, ours, found, world)
         return
     hook, verification = await _act(gitlab, parent, plan, secret, verification, secrets)
     found.hook = hook
@@ -135,11 +148,25 @@ async def _install(
         await world.directory.withdraw(_route_id(resource, before, world))
     found.parent = parent
     secrets.given(Pushed(hook.id, secret.generation, verification))
+    await _conclude(gitlab, parent, hook, secret, verification, secrets)
+    await _publish(resource, gitlab.url, parent, secrets, published, world)
+    await deliveries.prove(resource, ours, found, world)
+    await repair(resource, ours, found, world)
+
+
+async def _conclude(
+    gitlab: GitLab,
+    parent: Parent,
+    hook: ObservedHook,
+    secret: HookSecret,
+    verification: Verification,
+    secrets: Rotation,
+) -> None:
+    """Ends a rotation, once it is proven and its overlap is over."""
     if await secrets.prove(gitlab, hook):
         if verification == "SigningToken" and hook.present("token"):  # it was left there until the signature is proven
-            found.hook = await gitlab.update_hook(parent, hook.id, secret.attributes(verification))
+            secrets.found.hook = await gitlab.update_hook(parent, hook.id, secret.attributes(verification))
         await secrets.drop()
-    await _publish(resource, gitlab.url, parent, secrets, published, world)
 
 
 async def _publish(

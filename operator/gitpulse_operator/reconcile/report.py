@@ -19,7 +19,6 @@ from gitpulse_operator.domain.conditions import (
     timestamp,
     to_status,
 )
-from gitpulse_operator.domain.delivery import delivering
 from gitpulse_operator.domain.rotation import secret_current
 from gitpulse_operator.errors import CredentialsError, OperatorError, TargetNotFound
 from gitpulse_operator.reconcile.findings import ANSWERED, Findings
@@ -58,6 +57,8 @@ def outcome(
             **_phase(found),
             **({"rotatedAt": found.rotated_at} if found.rotated_at else {}),
         }
+    if found.repair:
+        status["repair"] = found.repair
     if resource.requested:
         status["lastHandledReconcileAt"] = resource.requested
     status |= {ANSWERED[asker]: value for asker, value in found.rotations_answered.items() if value is not None}
@@ -66,25 +67,20 @@ def outcome(
 
 
 def installed(found: Findings) -> list[Condition]:
-    """All is as desired, unless GitLab has switched the hook off."""
+    """All is as desired; whether it also delivers decides if it is ready."""
     assert found.parent is not None
     assert found.hook is not None
-    assert found.feedback is not None
+    assert found.delivering is not None
     there = f"Hook {found.hook.id} of {found.parent.path} is as desired."
     parts = [
         Condition(HOOK_INSTALLED, "True", "Installed", there),
         Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token."),
-        delivering(found.hook, found.feedback),
+        found.delivering,
     ]
-    if found.hook.state == "executable":
+    if found.delivering.status != "False":
         return [Condition(READY, "True", "Installed", there), *parts]
-    passing = found.hook.state == "temporarily_disabled"
-    text = f"GitLab has switched hook {found.hook.id} off after failed deliveries" + (
-        " and tries it again by itself. Can it reach the receiver?"
-        if passing
-        else ". See that it can reach the receiver, then send a test delivery there."
-    )
-    return [*failure(reason="HookDisabled", message=text, passing=passing), *parts]
+    reason, text = found.delivering.reason, found.delivering.message
+    return [*failure(reason=reason, message=text, passing=found.revivable), *parts]
 
 
 def observed(found: Findings) -> list[Condition]:

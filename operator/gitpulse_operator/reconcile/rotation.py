@@ -24,12 +24,12 @@ from gitpulse_operator.domain.credentials import (
     generations,
 )
 from gitpulse_operator.domain.delivery import Feedback, delivering
-from gitpulse_operator.domain.events import testable
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
 from gitpulse_operator.domain.plan import Pushed
+from gitpulse_operator.domain.revival import triggers
 from gitpulse_operator.domain.rotation import Decision, Facts, Wish
 from gitpulse_operator.domain.spec import ProjectSpec
-from gitpulse_operator.errors import HookSecretMissing, OperatorError, RateLimited, Refused, SignatureUnavailable
+from gitpulse_operator.errors import HookSecretMissing, OperatorError, RateLimited, SignatureUnavailable
 from gitpulse_operator.metrics import ROTATIONS
 from gitpulse_operator.names import secret_name
 from gitpulse_operator.reconcile.findings import Findings
@@ -84,7 +84,7 @@ class Rotation:
         """Reads what there is; makes the first generation if there is none."""
         brought = await _brought(resource, spec, world)
         verification = _verification(spec, brought, pushed, version)
-        feedback = await world.directory.feedback(route_id)
+        (feedback,) = await world.directory.feedback(route_id)
         name = secret_name(resource.ref.name)
         data = await world.cluster.secret(resource.ref.namespace, name) or {}
         held = generations(data)
@@ -174,11 +174,11 @@ class Rotation:
 
     async def prove(self, gitlab: GitLab, hook: ObservedHook) -> bool:
         """Looks for a delivery with the new generation, or asks for one. Returns whether the old ones may go."""
-        self.feedback = self.found.feedback = await self.world.directory.feedback(self.route_id)
+        (self.feedback,) = await self.world.directory.feedback(self.route_id)
         decision = rotation.decide(self._facts(hook))
         if decision.step == "Test":
             trouble, again = await self._test(gitlab, hook)
-            self.feedback = self.found.feedback = await self.world.directory.feedback(self.route_id)
+            (self.feedback,) = await self.world.directory.feedback(self.route_id)
             decision = rotation.decide(self._facts(hook))
             if decision.step == "Test" and trouble:
                 waits = f"{decision.standing.waits}, and test deliveries do not work: {trouble}"
@@ -205,7 +205,7 @@ class Rotation:
             pushed=self.pushed.generation if self.pushed else None,
             proven=self.feedback.accepted,
             lagging=self.lagging,
-            healthy=hook is None or delivering(hook, self.feedback).status != "False",
+            healthy=hook is None or delivering(hook, self.feedback, None, None, now).status != "False",
             switched_on=hook is None or hook.state == "executable",
             wish=self.wish,
             phase=self.found.phase,
@@ -267,17 +267,16 @@ class Rotation:
     async def _test(self, gitlab: GitLab, hook: ObservedHook) -> tuple[str, float]:
         """Asks for test deliveries until one is taken. Returns what was in the way of the last one, and a pause."""
         trouble = ""
-        for trigger in testable(hook.attributes):
+        for trigger in triggers(hook.attributes):
             try:
-                await gitlab.test_hook(self.parent, hook.id, trigger)
-            except Refused as error:  # nothing of this kind to show, or the receiver did not take it
-                trouble = str(error)
+                attempt = await gitlab.test_hook(self.parent, hook.id, trigger)
             except RateLimited as error:
                 return "GitLab asks for fewer of them", error.retry_after or 0.0
             except OperatorError as error:
                 return str(error), 0.0
-            else:
+            if attempt.result == "delivered":
                 return "", 0.0
+            trouble = attempt.said
         return trouble, 0.0
 
 

@@ -116,14 +116,45 @@ async def commits(call: Call) -> list[Data]:
     if repository.is_empty:
         return []
     revisions = [f"--{name}={call.text(name)}" for name in ("since", "until") if call.text(name)]
-    if call.flag("all"):
-        revisions.append("--all")
-    elif tip := await asyncio.to_thread(repository.resolve, call.text("ref_name", project.default_branch)):
-        revisions.append(tip)
-    else:
-        raise not_found("Commit")
+    everything = call.flag("all")
+    revisions.append("--all" if everything else await _tip(project, call.text("ref_name", project.default_branch)))
     found = await asyncio.to_thread(repository.log, *revisions, paths=False)
     return [_commit(call, project, one) for one in found]
+
+
+async def commit(call: Call) -> Data:
+    """One, by its name or that of a branch or tag."""
+    project = call.project()
+    tip = await _tip(project, call.path("sha"))
+    (found,) = await asyncio.to_thread(project.repository.log, tip, limit=1, paths=False)
+    return _commit(call, project, found)
+
+
+async def compare(call: Call) -> Data:
+    """The commits of `to` that `from` has not, oldest first, and which files differ (without their text)."""
+    project = call.project()
+    git = project.repository
+    start, end = await _tip(project, call.text("from")), await _tip(project, call.text("to"))
+    found = [_commit(call, project, one) for one in await asyncio.to_thread(git.log, f"{start}..{end}", paths=False)]
+    between = f"{start}..{end}" if call.flag("straight") else f"{start}...{end}"
+    changed = await asyncio.to_thread(git.git, "diff", "--name-status", "--no-renames", between)
+    files = [line.split("\t", 1) for line in changed.splitlines()]
+    return {
+        "commit": found[0] if found else None,
+        "commits": found[::-1],
+        "diffs": [
+            {"old_path": path, "new_path": path, "new_file": how == "A", "deleted_file": how == "D", "diff": ""}
+            for how, path in files
+        ],
+        "compare_timeout": False,
+        "compare_same_ref": start == end,
+    }
+
+
+async def _tip(project: Project, name: str) -> str:
+    if sha := await asyncio.to_thread(project.repository.resolve, name):
+        return sha
+    raise not_found("Commit")
 
 
 def _commit(call: Call, project: Project, one: Commit) -> Data:
@@ -148,7 +179,11 @@ def _time(call: Call, name: str) -> datetime | None:
 
 def routes() -> list[Route]:
     base = "/projects/{id}"
-    found = [route("GET", f"{base}/repository/commits", commits)]
+    found = [
+        route("GET", f"{base}/repository/commits", commits),
+        route("GET", f"{base}/repository/commits/{{sha}}", commit),
+        route("GET", f"{base}/repository/compare", compare),
+    ]
     for name, family in FAMILIES.items():
         found.append(route("GET", f"{base}/{name}", family.index))
         found.append(route("GET", f"{base}/{name}/{{number}}", family.read))

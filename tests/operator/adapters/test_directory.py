@@ -71,13 +71,13 @@ async def test_complete(directory, redis):
 async def test_what_receivers_say(directory, redis):
     assert await directory.version() == "0-0"
     assert await directory.acknowledgements() == {}
-    assert await directory.feedback("hook1") == Feedback({}, None, "")
+    assert await directory.feedback("hook1") == [Feedback({}, None, "")]
     redis.hset(DIRECTORY_ACKS, mapping={"a": "5-0 1700", "b": "4-1 1600"})
     redis.hset(
         feedback_key("hook1"), mapping={"accepted:2": 99, "accepted:1": 50, "refused": 70, "refused:reason": "x"}
     )
     assert await directory.acknowledgements() == {"a": ("5-0", 1700), "b": ("4-1", 1600)}
-    assert await directory.feedback("hook1") == Feedback({1: 50, 2: 99}, 70, "x")
+    assert await directory.feedback("hook1") == [Feedback({1: 50, 2: 99}, 70, "x")]
 
 
 async def test_without_redis(installation_key):

@@ -15,12 +15,14 @@ import pytest
 
 from gitpulse_operator.adapters.gitlab import GitLabs
 from gitpulse_operator.domain.hooks import Parent
+from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.domain.spec import ConnectionSpec, SecretRef
 from gitpulse_operator.errors import (
     CredentialsInvalid,
     Forbidden,
     GitLabUnavailable,
     InsufficientScope,
+    NotYourTurn,
     OperatorError,
     RateLimited,
     Refused,
@@ -154,14 +156,13 @@ async def test_a_429_stops_the_whole_connection(gitlab, simulator, website):
 
 async def test_a_test_delivery_and_its_limit_of_its_own(gitlab, simulator, website, target):
     hook = await gitlab.create_hook(website, {"url": target.url})
-    await gitlab.test_hook(website, hook.id, "push_events")
+    assert (await gitlab.test_hook(website, hook.id, "push_events")).result == "delivered"
     assert target.one().event == "Push Hook"
-    with pytest.raises(Refused, match="merge requests"):
-        await gitlab.test_hook(website, hook.id, "merge_requests_events")
+    impossible = await gitlab.test_hook(website, hook.id, "merge_requests_events")
+    assert (impossible.result, "merge requests" in impossible.said) == ("impossible", True)
     target.status = 401
     for _ in range(3):
-        with pytest.raises(Refused):
-            await gitlab.test_hook(website, hook.id, "push_events")
+        assert (await gitlab.test_hook(website, hook.id, "push_events")).result == "failed"
     with pytest.raises(RateLimited):
         await gitlab.test_hook(website, hook.id, "push_events")
     assert await gitlab.hooks(website), "other requests go on"
@@ -232,3 +233,63 @@ async def test_a_certificate_is_checked_against_the_bundle(gitlabs, tmp_path: Pa
 async def test_errors_have_reasons_of_their_own():
     kinds = [OperatorError, *OperatorError.__subclasses__()]
     assert len({kind.reason for kind in kinds}) >= len(kinds) - 1
+
+
+async def test_the_log_of_a_hook(gitlab, simulator, website):
+    with running_target() as target:
+        made = await gitlab.create_hook(website, {"url": target.url})
+        for status in (200, 500, 404):
+            target.status = status
+            await asyncio.to_thread(simulator.push)
+    await gitlab.update_hook(website, made.id, {"url": f"http://127.0.0.1:{free_port()}"})
+    await asyncio.to_thread(simulator.push)
+    log = await gitlab.deliveries(website, made.id)
+    assert [(row.status, row.failed) for row in log.rows] == [(None, True), (404, True), (500, True), (200, False)]
+    failed = await gitlab.deliveries(website, made.id, status="server_failure")
+    assert [row.status for row in failed.rows] == [None, 500]
+    assert len((await gitlab.deliveries(website, made.id, limit=2)).rows) == 2
+    assert not (await gitlab.deliveries(website, made.id + 1)).readable
+
+
+async def test_a_test_of_a_hook(gitlab, simulator, website):
+    with running_target() as target:
+        made = await gitlab.create_hook(website, {"url": target.url})
+        assert await gitlab.test_hook(website, made.id, "push_events") == Attempt("delivered")
+        target.status = 503
+        assert await gitlab.test_hook(website, made.id, "push_events") == Attempt("failed", "ok")
+    for trigger in ("releases_events", "deployment_events"):
+        assert (await gitlab.test_hook(website, made.id, trigger)).result == "impossible"
+    simulator.world.faults.append(Fault(path="*/test/*", status=404))  # as before 16.11
+    assert (await gitlab.test_hook(website, made.id, "push_events")).result == "impossible"
+    with pytest.raises(NotYourTurn):
+        await gitlab.test_hook(website, made.id, "push_events")
+
+
+async def test_what_failed_is_sent_again(gitlab, simulator, website):
+    with running_target() as target:
+        made = await gitlab.create_hook(website, {"url": target.url})
+        target.status = 503
+        await asyncio.to_thread(simulator.push)
+        (row,) = (await gitlab.deliveries(website, made.id)).rows
+        assert (row.url, row.whole) == (target.url, True)
+        assert row.at is not None
+        assert await gitlab.resend(website, made.id, row.id) == Attempt("failed", "answered with 503")
+        target.status = 200
+        assert await gitlab.resend(website, made.id, row.id) == Attempt("delivered")
+        assert len({request.headers["Idempotency-Key"] for request in target.take()}) == 1
+    assert (await gitlab.resend(website, made.id, 999)).result == "impossible"
+
+
+async def test_a_limit_of_tests_alone_stops_no_one_else(gitlab, simulator, website):
+    made = await gitlab.create_hook(website, {"url": "https://x.example/a"})
+    simulator.world.instance.manual_calls_per_minute = 0
+    simulator.world.instance.manual_limit_retry_after = 7
+    with pytest.raises(NotYourTurn) as caught:
+        await gitlab.test_hook(website, made.id, "push_events")
+    assert caught.value.retry_after == 7
+    assert len(await gitlab.hooks(website)) == 1
+    simulator.world.faults.append(Fault(path="*/test/*", status=429, retry_after=30))  # the throttle of all
+    with pytest.raises(RateLimited):
+        await gitlab.test_hook(Parent("Project", simulator.api.id, "acme/api"), made.id, "push_events")
+    with pytest.raises(RateLimited):
+        await gitlab.hooks(website)

@@ -396,7 +396,7 @@ async def test_what_receivers_and_gitlab_say_of_deliveries(house):
     hook.recent_failures = 40
     done = await house.run()
     assert conditions(done["website"])["Delivering"] == ("False", "HookDisabled")
-    assert conditions(done["website"])["Stalled"] == ("True", "HookDisabled")
+    assert conditions(done["website"])["Reconciling"] == ("True", "HookDisabled")
 
 
 async def test_removed_means_gone(house):
