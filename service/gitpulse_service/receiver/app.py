@@ -150,6 +150,8 @@ async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
+        while not task.done():  # a call to Redis that fails just then may swallow the cancellation
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            task.result()
