@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,18 +66,12 @@ class Commit:
 
 @dataclass(slots=True)
 class Repository:
-    """One bare repository. Ref names are full: `refs/heads/main`."""
+    """One bare repository, on the disk from its first use on. Ref names are full: `refs/heads/main`."""
 
     path: Path
     tips: dict[str, str] = field(default_factory=dict)
     """What each ref points at (an annotated tag: the tag object)."""
-
-    @classmethod
-    def create(cls, path: Path) -> Repository:
-        repository = cls(path)
-        path.mkdir(parents=True)
-        repository.git("init", "--bare", "--quiet", "--template=", "--initial-branch=main", ".")
-        return repository
+    _making: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def is_empty(self) -> bool:
@@ -167,6 +162,10 @@ class Repository:
         program = shutil.which("git")
         if program is None:
             raise GitFailed("the git program is needed and was not found; install git")
+        with self._making:
+            if not self.path.exists():
+                self.path.mkdir()
+                self.git("init", "--bare", "--quiet", "--template=", "--initial-branch=main", ".")
         return subprocess.run(  # noqa: S603 - our own arguments, no shell
             [program, *arguments], cwd=self.path, input=stdin, capture_output=True, env=_ENVIRONMENT, check=False
         )

@@ -15,7 +15,8 @@ async def truth(project: Project) -> dict[str, object]:
     `pushes` is how many Push Hooks fired (or would have, had a hook been there), branch deletions among them;
     `merge_requests.closed` and `issues.closed` are those that are closed now, `opened` all that ever were.
     """
-    emails = await asyncio.to_thread(project.repository.git, "log", "--all", "--format=%ae")
+    git = project.repository
+    emails = await asyncio.to_thread(git.git, "log", "--all", "--format=%ae") if git.tips else ""
     authors = Counter(emails.split())
     requests, pipelines = project.merge_requests, Counter(str(pipeline.status) for pipeline in project.pipelines)
     return {

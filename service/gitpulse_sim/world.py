@@ -57,6 +57,8 @@ class Project(Place):
     group: Group
     repository: Repository
     default_branch: str = "main"
+    archived: bool = False
+    """Read-only: nothing is pushed to it."""
     labels: dict[str, Label] = field(default_factory=dict)
     merge_requests: list[MergeRequest] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
@@ -82,7 +84,7 @@ P = TypeVar("P", Project, Group)
 
 
 class World:
-    """One simulated instance. Made and changed from one thread only, the one that serves it."""
+    """One simulated instance. Made and changed from one thread only, the one that serves it. Raises GitFailed."""
 
     def __init__(self, instance: Instance | None = None, clock: Clock | None = None) -> None:
         self.instance = instance or Instance()
@@ -97,9 +99,12 @@ class World:
         self.manual_calls: dict[tuple[str, str, int, int], list[float]] = {}
         """When tests and resends were asked for: (what, parent kind, parent, user) -> Unix times."""
         self._last_ids: Counter[str] = Counter()
+        self._routes: dict[str, int] = {}
+        """Full path -> project, also the paths that one had before it was transferred."""
         self._folder = Path(tempfile.mkdtemp(prefix="gitpulse-sim-"))
         self.forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         """Removes the repositories from the disk; happens by itself when the world or the process ends."""
+        Repository(self._folder).git("version")  # that git is missing is said now, not at the first push
 
     @property
     def parents(self) -> list[Parent]:
@@ -151,14 +156,21 @@ class World:
         number = self.next_id("project")
         project = Project(
             id=number, path=path, name=name or path.capitalize(), description=description, group=group,
-            created_at=self.clock.now(), repository=Repository.create(self._folder / f"{number}.git"),
+            created_at=self.clock.now(), repository=Repository(self._folder / f"{number}.git"),
         )  # fmt: skip
         self.projects[number] = project
+        self._routes[project.full_path] = number
         return project
 
+    def transfer(self, project: Project, group: Group) -> None:
+        """Moves a project to another group. Its old path leads to it until another project takes it."""
+        project.group = group
+        self._routes[project.full_path] = project.id
+
     def find_project(self, reference: str | int) -> Project | None:
-        """By number, or by full path."""
-        return _find(self.projects, reference)
+        """By number, by full path, or by one that it had before it moved."""
+        known = self._routes.get(reference) if isinstance(reference, str) else None
+        return self.projects.get(known or 0) or _find(self.projects, reference)
 
     def find_group(self, reference: str | int) -> Group | None:
         return _find(self.groups, reference)
