@@ -54,8 +54,9 @@ async def replay(
 ) -> int:
     """Lets a team work on the projects for so many days up to `until` (now); returns how many deliveries were made.
 
-    All deliveries have been answered when it returns.
+    Archived projects are left alone. All deliveries have been answered when it returns.
     """
+    projects = [one for one in projects if not one.archived]
     end = until or forge.world.clock.now()
     start, before = end - timedelta(days=days), forge.engine.sent
     done = dict.fromkeys((project.id for project in projects), 0.0)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from gitpulse_sim.clock import spaced
 from gitpulse_sim.deliver import Engine, Event
+from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
 from gitpulse_sim.payloads.work import merge_request
@@ -120,6 +121,9 @@ class Forge:
             await self.tell(project, "merge_requests_events", data)
 
     def _lock(self, project: Project) -> asyncio.Lock:
+        """The project's turn to change. Raises BadRequest where it is archived."""
+        if project.archived:
+            raise BadRequest(f"{project.full_path} is archived, and so read-only")
         return self._locks.setdefault(project.id, asyncio.Lock())
 
 

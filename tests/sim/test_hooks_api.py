@@ -215,11 +215,19 @@ def test_the_outbound_filter_refuses_local_addresses(api, simulator):
 
 
 @pytest.mark.parametrize("status", [404, 403])
-def test_group_hooks_need_a_tier(api, simulator, status):
-    """9 tier: Free refuses group hooks; with which status is a switch [unverified]."""
+def test_group_hooks_need_a_tier(api, simulator, group_hook, status):
+    """9 tier: Free refuses group hooks; with which status is a switch [unverified]. It may change while it runs."""
     simulator.world.instance.tier, simulator.world.instance.unlicensed_group_hooks_status = "free", status
-    assert api("GET", "/groups/1/hooks").status_code == status
+    all_, one = "/groups/1/hooks", f"/groups/1/hooks/{group_hook.id}"
+    body = {"json": {"url": group_hook.url}}
+    asked = [("GET", all_), ("POST", all_), ("GET", one), ("PUT", one), ("DELETE", one), ("GET", f"{one}/events")]
+    asked += [("POST", f"{one}/test/push_events"), ("POST", f"{one}/events/1/resend")]
+    assert {(method, api(method, path, **body).status_code) for method, path in asked} == {
+        (method, status) for method, _ in asked
+    }
     assert api("GET", "/projects/1/hooks").status_code == 200
+    simulator.world.instance.tier = "premium"
+    assert [hook["id"] for hook in api("GET", all_).json()] == [group_hook.id]
 
 
 def test_roles(api, token_of):

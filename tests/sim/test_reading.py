@@ -73,6 +73,6 @@ def test_issues_and_pipelines(api, website, worked):
 
 
 def test_places(gl, acme):
-    assert [one.path_with_namespace for one in acme.projects.list(get_all=True)] == ["acme/website", "acme/api"]
+    assert [one.path_with_namespace for one in acme.projects.list(get_all=True)] == ["acme/api", "acme/website"]
     assert gl.projects.get("acme/api").namespace["full_path"] == "acme"
     assert [one.full_path for one in gl.groups.list(get_all=True)] == ["acme"]

@@ -74,9 +74,16 @@ class Call:
         return self.text(name).lower() == "true"
 
     def project(self, role: Role = Role.GUEST) -> Project:
-        """The project of the path. Invisible is 404, a role too weak is 403."""
-        found = self.world.find_project(self.path("id"))
-        return self._admit(found, role, "Project")
+        """The project of the path. Invisible is 404, a role too weak is 403; a path it once had leads to its number."""
+        named = self.path("id")
+        found = self._admit(self.world.find_project(named), role, "Project")
+        if named.isdigit() or found.full_path == named:
+            return found
+        if self.request.method != "GET":
+            raise Refused(405, {"message": "Non GET methods are not allowed for moved projects"})
+        asked, sent = self.request.url, self.request.path_params["id"]
+        url = f"{self.world.url}{asked.path}?{asked.query}".replace(sent, str(found.id), 1).rstrip("?")
+        raise Refused(301, f"This resource has been moved permanently to {url}.", {"Location": url})
 
     def group(self, role: Role = Role.GUEST) -> Group:
         found = self.world.find_group(self.path("id"))

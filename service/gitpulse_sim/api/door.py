@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -67,8 +68,10 @@ async def _suffer(request: Request, forge: Forge) -> None:
         raise Refused(fault.status, fault.body, fault.headers)
 
 
-def paged(call: Call, rows: Sequence[object], *, largest: int = 100) -> Response:
-    """One page of the rows (`page`, `per_page`), with the headers that lead to the others."""
+def paged(
+    call: Call, rows: Sequence[Any], show: Callable[[Any], object] = lambda row: row, *, largest: int = 100
+) -> Response:
+    """One page of the rows (`page`, `per_page`), each as `show` writes it, with the headers that lead to the others."""
     page, size = call.whole("page") or 1, min(call.whole("per_page") or 20, largest)
     pages = max(1, -(-len(rows) // size))
     following = page + 1 if page < pages else None
@@ -81,7 +84,7 @@ def paged(call: Call, rows: Sequence[object], *, largest: int = 100) -> Response
     }
     if len(rows) <= TOTALS_UP_TO:
         headers |= {"x-total": str(len(rows)), "x-total-pages": str(pages)}
-    return JSONResponse(list(rows[(page - 1) * size : page * size]), headers=headers)
+    return JSONResponse([show(row) for row in rows[(page - 1) * size : page * size]], headers=headers)
 
 
 def _links(call: Call, size: int, wanted: dict[str, int | None]) -> str:

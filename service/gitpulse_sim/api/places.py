@@ -1,15 +1,19 @@
-"""The instance, who is asking, groups and projects: all to be read."""
+"""The instance, who is asking, groups to be read, and projects, which are also moved, archived and deleted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from operator import attrgetter
 
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gitpulse_sim.api.call import Call
-from gitpulse_sim.api.door import route
+from gitpulse_sim.api.call import FORBIDDEN, Call, Refused, created, not_found
+from gitpulse_sim.api.door import paged, route
 from gitpulse_sim.frame import Data, Frame
-from gitpulse_sim.people import User
+from gitpulse_sim.groups import remove_project
+from gitpulse_sim.people import Role, User
 from gitpulse_sim.world import Group, Project
 
 
@@ -39,20 +43,51 @@ def own_user(call: Call) -> Data:
     return (user_row(call.frame, call.user) or {}) | call.frame.fields(call.user, "email")
 
 
-def group_projects(call: Call) -> list[Data]:
-    """A group's own; with `include_subgroups=true` all below it."""
+def group_projects(call: Call) -> Response:
+    """A group's own; with `include_subgroups=true` all below it. None is shared: `with_shared` changes nothing."""
     group, deep = call.group(), call.flag("include_subgroups")
-    found = [p for p in call.world.projects.values() if (group in p.lineage() if deep else group is p.group)]
-    return _projects(call, found)
+    return _projects(call, [g for g in call.world.groups.values() if g is group or (deep and group in g.lineage())])
 
 
 def groups(call: Call) -> list[Data]:
     return [_group(call.frame, one) for one in call.world.groups.values() if call.world.role(call.user, one)]
 
 
-def _projects(call: Call, found: Iterable[Project]) -> list[Data]:
-    """Those that this user can see."""
-    return [_project(call.frame, one) for one in found if call.world.role(call.user, one)]
+def _projects(call: Call, places: Iterable[Group]) -> Response:
+    """Those in these groups that this user can see. Roles are asked once a group: there may be 10,000 projects."""
+    user, wanted = call.user, max(Role.GUEST, call.whole("min_access_level"))
+    roles = {group: call.world.role(user, group) for group in places}
+    found = [one for one in call.world.projects.values() if one.group in roles]
+    found = [one for one in found if max(roles[one.group], one.members.get(user.id, Role.NONE)) >= wanted]
+    if call.text("archived"):
+        found = [one for one in found if one.archived is call.flag("archived")]
+    order = call.text("order_by") if call.text("order_by") in ("id", "name", "path") else "created_at"
+    found.sort(key=attrgetter(order, "id"), reverse=call.text("sort", "desc") == "desc")
+    left_out = {"archived", "empty_repo", "visibility"} if call.flag("simple") else set()
+    return paged(call, found, lambda one: {k: v for k, v in _project(call.frame, one).items() if k not in left_out})
+
+
+def archive(archived: bool, call: Call) -> Response:
+    project = call.project(Role.OWNER)
+    project.archived = archived
+    return created(_project(call.frame, project))
+
+
+def transfer(call: Call) -> Data:
+    """To another group where this user may make projects; of an archived project it is forbidden."""
+    project, group = call.project(Role.OWNER), call.world.find_group(call.text("namespace"))
+    if project.archived:
+        raise Refused(403, FORBIDDEN)
+    if group is None or call.world.role(call.user, group) < Role.MAINTAINER:
+        raise not_found("Namespace")
+    call.world.transfer(project, group)
+    return _project(call.frame, project)
+
+
+async def delete_project(call: Call) -> Response:
+    """At once; GitLab may only mark it, and delete it days later."""
+    await remove_project(call.forge, call.project(Role.OWNER))
+    return JSONResponse({"message": "202 Accepted"}, 202)
 
 
 def _project(frame: Frame, one: Project) -> Data:
@@ -62,7 +97,7 @@ def _project(frame: Frame, one: Project) -> Data:
     return frame.fields(one, table) | {
         "name_with_namespace": f"{one.group.name} / {one.name}",
         "empty_repo": one.repository.is_empty,
-        "archived": False,
+        "archived": one.archived,
         "visibility": "private",
         "web_url": frame.page(one),
         "http_url_to_repo": f"{frame.page(one)}.git",
@@ -88,8 +123,12 @@ def routes() -> list[Route]:
         route("GET", "/version", version),
         route("GET", "/personal_access_tokens/self", own_token),
         route("GET", "/user", own_user),
-        route("GET", "/projects", lambda call: _projects(call, call.world.projects.values())),
+        route("GET", "/projects", lambda call: _projects(call, call.world.groups.values())),
         route("GET", "/projects/{id}", lambda call: _project(call.frame, call.project())),
+        route("DELETE", "/projects/{id}", delete_project),
+        route("POST", "/projects/{id}/archive", partial(archive, True)),
+        route("POST", "/projects/{id}/unarchive", partial(archive, False)),
+        route("PUT", "/projects/{id}/transfer", transfer),
         route("GET", "/groups", groups),
         route("GET", "/groups/{id}", lambda call: _group(call.frame, call.group())),
         route("GET", "/groups/{id}/projects", group_projects),
