@@ -171,3 +171,10 @@ class ClusterUnavailable(OperatorError):
 
     reason = "ClusterUnavailable"
     retryable = True
+
+
+class StatusRefused(OperatorError):
+    """A status does not fit the kind as it is installed, which is then older than this operator."""
+
+    reason = "StatusRefused"
+    retryable = True

@@ -17,8 +17,9 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,39 @@ ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
 KUBECONFIG = "GITPULSE_TEST_KUBECONFIG"
 
+AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+}
+"""Who asked for what, of those that we test: no bodies."""
+
 # A crash of the test run must leave no server behind: the kernel ends the child when its parent is gone (Linux only).
 _WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class Servers:
+    """kube-apiserver and its etcd; the former may be away for a while."""
+
+    def __init__(self, etcd_url: str, url: str, authority: Path, start: Callable[[], Any]) -> None:
+        self.etcd_url, self.url, self.authority = etcd_url, url, authority
+        self._start = start
+        self._process = contextlib.ExitStack()
+
+    def start(self) -> None:
+        self._process.enter_context(self._start())
+
+    def kill(self) -> None:
+        """Ends kube-apiserver at once, as a crash would."""
+        self._process.close()
+
+    def etcd(self, path: str, **fields: object) -> dict[str, Any]:
+        """Asks etcd's gateway, for example `kv/compaction`."""
+        request = urllib.request.Request(f"{self.etcd_url}/v3/{path}", data=json.dumps(fields).encode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,8 @@ class ControlPlane:
     folder: Path
     namespaces: list[str] = field(default_factory=list)
     """What `namespace` has made."""
+    servers: Servers | None = None
+    """The programs behind it, where this run has started them."""
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
         """Runs the real kubectl and returns its standard output. Raises AssertionError with what it complained of."""
@@ -129,6 +163,9 @@ def control_plane_server(programs: assets.Assets, folder: Path) -> Iterator[Cont
     server += ["--service-account-issuer=https://kubernetes.default.svc", "--endpoint-reconciler-type=none"]
     # Nobody makes the `default` ServiceAccount, which this plugin would wait for.
     server += ["--disable-admission-plugins=ServiceAccount"]
+    policy = folder / "audit.yaml"
+    policy.write_text(json.dumps(AUDIT))
+    server += [f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}"]
 
     trust = ssl.create_default_context(cafile=str(authority.certificate))
     trust.load_cert_chain(admin.certificate, admin.key)
@@ -148,11 +185,15 @@ def control_plane_server(programs: assets.Assets, folder: Path) -> Iterator[Cont
     user = {"client-certificate": str(admin.certificate), "client-key": str(admin.key)}
     cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority.certificate)}
     kubeconfig = _write_kubeconfig(folder / "admin.kubeconfig", cluster, user, "default")
-    with (
-        running(_with_parent(etcd), log=folder / "etcd.log", ready=etcd_ready, grace=0),
-        running(_with_parent(server), log=folder / "kube-apiserver.log", ready=ready, timeout=60, grace=0),
-    ):
-        yield ControlPlane(kubeconfig, programs.kubectl, folder)
+    log = folder / "kube-apiserver.log"
+    start = partial(running, _with_parent(server), log=log, ready=ready, timeout=60, grace=0)
+    servers = Servers(etcd_url, cluster["server"], authority.certificate, start)
+    with running(_with_parent(etcd), log=folder / "etcd.log", ready=etcd_ready, grace=0):
+        try:
+            servers.start()
+            yield ControlPlane(kubeconfig, programs.kubectl, folder, servers=servers)
+        finally:
+            servers.kill()
 
 
 def _with_parent(argv: Sequence[str | Path]) -> list[str | Path]:
@@ -173,7 +214,7 @@ def _write_kubeconfig(path: Path, cluster: Mapping[str, str], user: Mapping[str,
     return path
 
 
-# --- the fixture -----------------------------------------------------------------------------------------------------
+# --- the fixtures ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -189,6 +230,14 @@ def control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPath
         yield plane
         if given and plane.namespaces:
             plane.kubectl("delete", "namespace", "--wait=false", *plane.namespaces)
+
+
+@pytest.fixture(scope="module")
+def own_control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One that a module may do harm to."""
+    with control_plane_server(_programs(pytestconfig), tmp_path_factory.mktemp("controlplane")) as plane:
+        plane.install_crds()
+        yield plane
 
 
 def _programs(pytestconfig: pytest.Config) -> assets.Assets:

@@ -2,149 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import kopf
 import pytest
-import redis as redis_client
-from prometheus_client import Counter
 
 from gitpulse_operator.adapters.kube import KubeCluster
 from gitpulse_operator.errors import ClusterUnavailable
-from gitpulse_operator.handlers import register
 from gitpulse_operator.metrics import GITLAB_REQUESTS, STATUS_WRITES
 from gitpulse_operator.reconcile.resource import Resource
-from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
 from gitpulse_sim.faults import Fault
-from harness.controlplane import ROOT, ControlPlane
-from harness.house import PUBLIC_URL, resource
-from harness.processes import wait_until
-from harness.simulator import Simulator
+from harness.cluster import eventually, total
 
 pytestmark = pytest.mark.cluster
-
-SYSTEM = "gitpulse-system"
-
-
-async def eventually(condition: Callable[[], Any], *, what: str, within: float = 20) -> Any:
-    """Polls in a thread, so that the operator in this loop goes on."""
-    return await asyncio.to_thread(wait_until, condition, timeout=within, what=what)
-
-
-def total(counter: Counter) -> float:
-    """Over all labels."""
-    return sum(s.value for m in counter.collect() for s in m.samples if s.name.endswith("_total"))
-
-
-@pytest.fixture(scope="module")
-def account(control_plane: ControlPlane) -> Path:
-    """The kubeconfig of the operator's own ServiceAccount."""
-    if control_plane.try_kubectl("get", "namespace", SYSTEM).returncode:
-        control_plane.kubectl("create", "namespace", SYSTEM)
-    return control_plane.kubeconfig_for("gitpulse-operator", SYSTEM, ROOT / "operator" / "rbac.yaml")
-
-
-class Cluster:
-    """A namespace of this test, and an operator for it alone."""
-
-    def __init__(self, plane: ControlPlane, simulator: Simulator, settings: OperatorSettings) -> None:
-        self.plane, self.simulator, self.settings = plane, simulator, settings
-        self.namespace = settings.watch_namespaces
-
-    @contextlib.asynccontextmanager
-    async def operator(self) -> AsyncIterator[None]:
-        """kopf with our handlers, until the block ends."""
-        registry, ready, stop = kopf.OperatorRegistry(), asyncio.Event(), asyncio.Event()
-        register(registry, self.settings)
-        running = asyncio.create_task(
-            kopf.operator(
-                registry=registry,
-                settings=kopf.OperatorSettings(),
-                namespaces=[self.namespace],
-                standalone=True,
-                ready_flag=ready,
-                stop_flag=stop,
-            )
-        )
-        try:
-            await asyncio.wait([running, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-            yield
-        finally:
-            stop.set()
-            await running
-
-    def apply(self, *resources: dict[str, Any]) -> None:
-        self.plane.apply(*resources, namespace=self.namespace)
-
-    def apply_connection(self, token: str = "demo-token") -> None:
-        labels = {"app.kubernetes.io/part-of": "gitpulse"}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "gitlab-token", "labels": labels}}
-        self.apply(
-            {**secret, "stringData": {"token": token}},
-            resource(
-                "GitLabConnection", "gitlab", {"url": self.simulator.url, "tokenSecretRef": {"name": "gitlab-token"}}
-            ),
-        )
-
-    def apply_project(self, name: str = "website", **spec: Any) -> None:
-        wanted = {"connectionRef": {"name": "gitlab"}, "project": "acme/website", **spec}
-        self.apply(resource("GitPulseProject", name, wanted))
-
-    def get(self, kind: str, name: str, *more: str) -> dict[str, Any] | None:
-        """The object, or None if there is none."""
-        found = self.plane.kubectl("-n", self.namespace, "get", kind, name, "--ignore-not-found", "-ojson", *more)
-        return json.loads(found) if found else None
-
-    def ready(self, kind: str, name: str) -> tuple[str, str] | None:
-        """Status and reason of `Ready`."""
-        status = (self.get(kind, name) or {}).get("status", {})
-        found = [c for c in status.get("conditions", ()) if c["type"] == "Ready"]
-        return (found[0]["status"], found[0]["reason"]) if found else None
-
-    def is_ready(self, name: str = "website") -> bool:
-        return self.ready("gitpulseproject", name) == ("True", "Installed")
-
-    def versions(self) -> dict[str, str]:
-        """resourceVersion of everything in the namespace that somebody could have written."""
-        kinds = "gitpulseprojects,gitlabconnections,secrets,events"
-        found = json.loads(self.plane.kubectl("-n", self.namespace, "get", kinds, "-o", "json"))
-        return {f"{i['kind']}/{i['metadata']['name']}": i["metadata"]["resourceVersion"] for i in found["items"]}
-
-    def events(self) -> set[str]:
-        found = json.loads(self.plane.kubectl("-n", self.namespace, "get", "events", "-o", "json"))
-        return {event["reason"] for event in found["items"]}
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[redis_client.Redis]:
-    with redis_client.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def cluster(
-    control_plane: ControlPlane,
-    account: Path,
-    simulator: Simulator,
-    redis_url: str,
-    installation_key: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Cluster:
-    monkeypatch.setenv("KUBECONFIG", str(account))
-    settings = OperatorSettings(
-        redis_url=redis_url,
-        installation_key=installation_key,
-        public_url=PUBLIC_URL,
-        watch_namespaces=control_plane.namespace("handlers"),
-        metrics_port=0,
-    )
-    return Cluster(control_plane, simulator, settings)
 
 
 async def test_an_unchanged_restart_writes_nothing(cluster, redis):
@@ -187,7 +55,7 @@ async def test_the_finalizer_holds_until_the_hook_is_gone(cluster, monkeypatch):
         cluster.apply_project()
         await eventually(cluster.is_ready, what="ready")
         cluster.simulator.world.faults.append(Fault(path="*/hooks*", status=502, count=-1))
-        cluster.plane.kubectl("-n", cluster.namespace, "delete", "gitpulseproject", "website", "--wait=false")
+        cluster.kubectl("delete", "gitpulseproject", "website", "--wait=false")
         notes = await eventually(
             lambda: "annotations" in cluster.get("gitpulseproject", "website")["metadata"], what="a first try"
         )
@@ -204,11 +72,11 @@ async def test_deletion_ends_without_credentials_and_says_what_stays(cluster):
         cluster.apply_connection()
         cluster.apply_project()
         await eventually(cluster.is_ready, what="ready")
-        cluster.plane.kubectl("-n", cluster.namespace, "delete", "gitlabconnection/gitlab", "secret/gitlab-token")
+        cluster.kubectl("delete", "gitlabconnection/gitlab", "secret/gitlab-token")
         await eventually(
             lambda: cluster.ready("gitpulseproject", "website") == ("False", "ConnectionMissing"), what="noticed"
         )
-        cluster.plane.kubectl("-n", cluster.namespace, "delete", "gitpulseproject", "website", "--wait=false")
+        cluster.kubectl("delete", "gitpulseproject", "website", "--wait=false")
         await eventually(lambda: cluster.get("gitpulseproject", "website") is None, what="gone", within=10)
     assert "HookLeftBehind" in cluster.events()
     assert len(cluster.simulator.website.hooks) == 1
@@ -242,7 +110,7 @@ async def test_a_secret_of_ours_that_was_deleted_is_made_anew(cluster):
         await eventually(cluster.is_ready, what="ready")
         (hook,) = cluster.simulator.website.hooks.values()
         before = hook.signing_token
-        cluster.plane.kubectl("-n", cluster.namespace, "delete", "secret", "gitpulse-website")
+        cluster.kubectl("delete", "secret", "gitpulse-website")
         await eventually(lambda: hook.signing_token != before, what="a new secret in GitLab", within=10)
         assert cluster.get("secret", "gitpulse-website")
 
@@ -271,9 +139,7 @@ async def test_a_connection_has_the_secrets_of_all_its_hooks_rotated(cluster):
         for name in ("website", "other"):
             cluster.apply_project(name)
             await eventually(lambda n=name: cluster.is_ready(n), what="ready")
-        cluster.plane.kubectl(
-            *("-n", cluster.namespace, "annotate", "gitlabconnection/gitlab", "gitpulse.io/rotate-requested-at=1")
-        )
+        cluster.kubectl("annotate", "gitlabconnection/gitlab", "gitpulse.io/rotate-requested-at=1")
         for name in ("website", "other"):
             await eventually(
                 lambda n=name: cluster.get("gitpulseproject", n)["status"]["secret"]["generation"] == 2,
@@ -318,9 +184,7 @@ async def test_a_secret_of_somebody_elses_stands_in_the_way(cluster):
         taken = ("False", "SecretTaken")
         await eventually(lambda: cluster.ready("gitpulseproject", "website") == taken, what="noticed")
         assert cluster.simulator.website.hooks == {}
-        cluster.plane.kubectl("-n", cluster.namespace, "delete", "secret", "gitpulse-website")
+        cluster.kubectl("delete", "secret", "gitpulse-website")
         await eventually(lambda: cluster.get("secret", "gitpulse-website") is None, what="deleted")
-        cluster.plane.kubectl(
-            *("-n", cluster.namespace, "annotate", "gitpulseproject/website", "gitpulse.io/reconcile-requested-at=1")
-        )
+        cluster.annotate("reconcile", "1")
         await eventually(cluster.is_ready, what="ready")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 from collections.abc import Awaitable, Mapping, Sequence
@@ -15,7 +16,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
-from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, SecretTaken
+from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, SecretTaken, StatusRefused
 from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 REQUEST_TIMEOUT = 30.0
+LONGEST_QUOTE = 500
+"""Characters of Kubernetes' own words that a message repeats."""
 PAGE = 500
 """Resources a page of a list; a page of this size is a few MiB at most."""
 
@@ -128,20 +131,23 @@ class KubeCluster:
             raise ClusterUnavailable(f'the Secret "{name}" was changed by somebody else just now') from None
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
-        return _body(
-            await _found(
-                self._custom.patch_namespaced_custom_object_status(
-                    GROUP,
-                    VERSION,
-                    resource.ref.namespace,
-                    PLURALS[resource.ref.kind],
-                    resource.ref.name,
-                    {"status": dict(patch)},
-                    _content_type=MERGE_PATCH,
-                    _request_timeout=REQUEST_TIMEOUT,
-                )
-            )
+        request = self._custom.patch_namespaced_custom_object_status(
+            GROUP,
+            VERSION,
+            resource.ref.namespace,
+            PLURALS[resource.ref.kind],
+            resource.ref.name,
+            {"status": dict(patch)},
+            _content_type=MERGE_PATCH,
+            _request_timeout=REQUEST_TIMEOUT,
         )
+        try:
+            return _body(await _found(request))
+        except _Unfit as refusal:
+            raise StatusRefused(
+                f"Kubernetes refuses the status: {refusal.said}; if the installed kinds are older than this operator, "
+                "apply its own (crds/)"
+            ) from None
 
     async def note(self, resource: Resource, note: Note) -> None:
         now = datetime.now(UTC)
@@ -201,7 +207,10 @@ async def _reached(request: Awaitable[T]) -> T:
         return await request
     except ApiException as error:
         kind = {404: _NotThere, 409: _AlreadyThere, 422: _Unfit}.get(error.status, ClusterUnavailable)
-        raise kind(f"the Kubernetes API refuses: {error.status} {error.reason}") from None
+        refusal = kind(f"the Kubernetes API refuses: {error.status} {error.reason}")
+        if isinstance(refusal, _Unfit):
+            refusal.said = str(json.loads(error.body or "{}").get("message"))[:LONGEST_QUOTE]
+        raise refusal from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"the Kubernetes API cannot be reached ({type(error).__name__})") from None
 
@@ -211,7 +220,10 @@ class _NotThere(ClusterUnavailable):
 
 
 class _Unfit(ClusterUnavailable):
-    """422: what a patch takes for granted is not so."""
+    """422: what a patch takes for granted is not so, or its result breaks a rule."""
+
+    said = ""
+    """Kubernetes' own words, which may repeat what was sent."""
 
 
 class _AlreadyThere(ClusterUnavailable):

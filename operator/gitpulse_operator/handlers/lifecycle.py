@@ -20,6 +20,13 @@ logger = logging.getLogger(__name__)
 
 START_RETRIES = (1.0, 2.0)
 """Seconds between tries to start while Redis or Kubernetes does not answer."""
+WATCH_SILENCE = 70.0
+"""Seconds without a word after which a watch is taken for dead: the API server has something to say each minute."""
+API_RETRIES = (1.0, 1.0, 2.0, 3.0, 5.0, *(10.0,) * 60)
+"""Seconds between tries of one request to Kubernetes while that does not serve it, ten minutes in all.
+
+After the last, kopf ends the operator. By kopf's own count that is so within a minute, and a pause may last 21 s.
+"""
 
 
 class Operator:
@@ -80,7 +87,9 @@ def configure(settings: kopf.OperatorSettings, *, fixed_namespaces: bool) -> Non
     settings.posting.enabled = False  # transitions are told by the runs themselves, and nothing else
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = API_RETRIES
     settings.watching.server_timeout = 600
+    settings.watching.inactivity_timeout = WATCH_SILENCE
     settings.watching.chunk_size = 500
     settings.watching.label_selectors["v1", "secrets"] = "=".join(PART_OF)
     settings.scanning.disabled = fixed_namespaces  # saves the right to watch namespaces and CRDs

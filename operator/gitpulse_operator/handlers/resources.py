@@ -28,10 +28,13 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
 
     @kopf.on.event("v1", "secrets", registry=registry, id="secret-changed")
     async def secret_changed(
-        event: kopf.RawEvent, namespace: str | None, name: str, labels: kopf.Labels, **_: object
+        event: kopf.RawEvent, namespace: str | None, name: str, labels: kopf.Labels, memo: kopf.Memo, **_: object
     ) -> None:
+        # What is listed is no news, unless it has changed since it was last seen: behind the back of a broken watch.
+        version = event["object"]["metadata"].get("resourceVersion")
+        known, memo.version = memo.get("version", version), version
         listed, made_by_us = event["type"] is None, event["type"] == "ADDED" and OWNER in labels
-        if not (listed or made_by_us):
+        if not made_by_us and (not listed or known != version):
             operator.control.secret_changed(str(namespace), name)
 
     @kopf.on.delete(

@@ -80,6 +80,7 @@ class Runner:
         if outcome.error and outcome.error.retryable:
             return self._retry(ref, outcome.error)
         del self._failures[ref]
+        _count(ref, outcome.error)
         if outcome.error:
             logger.warning("%s: %s", ref, outcome.error)
         jitter = 0.9 + 0.2 * (zlib.crc32(resource.uid.encode()) % 1000) / 1000
@@ -98,11 +99,7 @@ class Runner:
         kind = resource.ref.kind
         with RECONCILE_TIME.labels(kind).time():
             outcome = await RECONCILERS[kind](resource, self._world)
-        error = outcome.error
         self._rotations.note(resource.ref, outcome.status)
-        RECONCILE_TOTAL.labels(kind, "success" if error is None else "error" if error.retryable else "stalled").inc()
-        if error:
-            RECONCILE_ERRORS.labels(kind, error.reason).inc()
         if patch := merge_patch(resource.status, outcome.status):
             STATUS_WRITES.labels(kind).inc()
             after = await self._world.cluster.write_status(resource, patch)
@@ -115,8 +112,15 @@ class Runner:
         return outcome
 
     def _retry(self, ref: Ref, error: OperatorError) -> Run:
+        _count(ref, error)
         self._failures[ref] += 1
         wait = min(FIRST_RETRY * 2.0 ** min(self._failures[ref] - 1, 16), LAST_RETRY)
         wait = max(wait, error.retry_after or 0.0)
         logger.warning("%s: %s (again in %.0f s)", ref, error, wait)
         return Run(wait, error)
+
+
+def _count(ref: Ref, error: OperatorError | None) -> None:
+    RECONCILE_TOTAL.labels(ref.kind, "success" if error is None else "error" if error.retryable else "stalled").inc()
+    if error:
+        RECONCILE_ERRORS.labels(ref.kind, error.reason).inc()
