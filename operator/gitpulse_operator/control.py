@@ -21,7 +21,7 @@ from gitpulse_operator.metrics import QUEUE_DEPTH
 from gitpulse_operator.names import CONNECTION, PROJECT
 from gitpulse_operator.reconcile.news import News
 from gitpulse_operator.reconcile.ports import World
-from gitpulse_operator.reconcile.resource import Body, Ref, Resource
+from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 from gitpulse_operator.reconcile.runner import Runner
 from gitpulse_operator.settings import OperatorSettings
 
@@ -113,6 +113,11 @@ class Control:
             newest = Resource.from_body(self._inventory.get(resource.ref) or body)
             await self._runner.clean_up(newest if newest.uid == resource.uid else resource)
         await self._published(resource.ref)
+
+    async def delayed(self, body: Body, error: OperatorError) -> None:
+        """Tells, once, why a project that is being deleted is not gone yet."""
+        text = f"Waits up to {self._world.deletion_deadline:.0f} s for its hook to be removed: {error}"
+        await self._world.cluster.note(Resource.from_body(body), Note("Warning", "CleanupDelayed", text))
 
     def _wake(self, refs: set[Ref] | list[Ref]) -> None:
         for ref in refs:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from gitpulse_operator.domain.conditions import LONGEST_MESSAGE
 from gitpulse_operator.metrics import GITLAB_REQUESTS, STATUS_WRITES
@@ -14,6 +16,7 @@ from gitpulse_sim import faults
 from gitpulse_sim.faults import Fault
 from harness.cluster import SYSTEM, Cluster, eventually, total
 from harness.controlplane import ROOT
+from harness.processes import free_port
 
 pytestmark = pytest.mark.cluster
 
@@ -149,7 +152,7 @@ async def test_a_deleted_one_goes_though_gitlab_stays_down(cluster, monkeypatch)
         cluster.simulator.world.faults.append(Fault(status=502, count=-1))
         cluster.kubectl("delete", *PROJECT, "--wait=false")
         await eventually(lambda: cluster.get(*PROJECT) is None, what="gone", within=15)
-    assert cluster.events() == {"HookCreated": 1, "HookLeftBehind": 1}
+    assert cluster.events() == {"HookCreated": 1, "CleanupDelayed": 1, "HookLeftBehind": 1}
 
 
 async def test_a_namespace_that_is_deleted_holds_nobody_up(cluster):
@@ -212,3 +215,36 @@ async def test_roles_in_some_namespaces_are_enough(roles, control_plane):
         first.namespace,
         second.namespace,
     }
+
+
+async def test_metrics_count_runs_and_requests_and_name_no_resource(cluster):
+    port = free_port()
+    cluster.settings = cluster.settings.model_copy(update={"metrics_port": port})
+
+    def scraped():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        families = (family for family in text_string_to_metric_families(text) if family.name.startswith("gitpulse_"))
+        return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+    async with cluster.operator():
+        before = await asyncio.to_thread(scraped)
+        cluster.apply_connection()
+        cluster.apply_project()
+        cluster.apply_project("lost", project="acme/lost")
+        await eventually(cluster.is_ready, what="ready")
+        lost = ("False", "TargetNotFound")
+        await eventually(lambda: cluster.ready("gitpulseproject", "lost") == lost, what="the other one stalled")
+        after = await asyncio.to_thread(scraped)
+    grown = {key for key, value in after.items() if value > before.get(key, 0)}
+    assert {
+        ("gitpulse_reconcile_total", "GitPulseProject", "success"),
+        ("gitpulse_reconcile_total", "GitPulseProject", "stalled"),
+        ("gitpulse_reconcile_errors_total", "GitPulseProject", "TargetNotFound"),
+        ("gitpulse_reconcile_time_seconds_count", "GitLabConnection"),
+        ("gitpulse_status_writes_total", "GitPulseProject"),
+        ("gitpulse_gitlab_requests_total", "POST", "201"),
+        ("gitpulse_gitlab_requests_total", "GET", "404"),
+    } <= grown
+    assert ("gitpulse_workqueue_depth",) in after
+    assert not [key for key in after if {"website", "lost", cluster.namespace} & set(key)]

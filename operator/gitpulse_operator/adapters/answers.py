@@ -44,7 +44,10 @@ def explain(error: gitlab.exceptions.GitlabError, *, url: str, about: str) -> Op
             return TargetNotFound(f"{url} has no {what}, or the token cannot see it{hint}")
         case 400 | 422:
             said = _quote(body.get("message") or body.get("error"))
-            return Refused(f"{url} refuses {what}: {said}", said=said)
+            hint = (
+                "; it may have to allow the receiver's address for outbound requests" if "url" in said.lower() else ""
+            )
+            return Refused(f"{url} refuses the hook ({what}): {said}{hint}", said=said)
         case code if code and code >= 500:
             return GitLabUnavailable(f"{url} answers with an error of its own ({code}); trying again later")
         case code:

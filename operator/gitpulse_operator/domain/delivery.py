@@ -5,6 +5,7 @@ How much GitLab can tell depends on its version: where nobody can know, the verd
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -144,6 +145,7 @@ def _quiet(feedback: Feedback, log: Log | None, before: Condition | None, now: d
 
 def _until(hook: ObservedHook) -> str:
     until = hook.attributes.get("disabled_until")
+    until = re.sub(r"\.\d+", "", str(until or ""))  # to the second is enough
     return f"until {until}" if hook.state == "temporarily_disabled" and until else "for good"
 
 

@@ -40,7 +40,7 @@ class Update:
     secrets: bool
 
     def __str__(self) -> str:
-        parts = [*self.attributes, *(["its secret"] if self.secrets else [])]
+        parts = [*self.attributes, *(["the secret"] if self.secrets else [])]
         return f"set {', '.join(parts)} of hook {self.hook_id}"
 
 

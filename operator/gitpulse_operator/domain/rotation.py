@@ -205,7 +205,7 @@ def wish(
         return Wish(f"from {pushed.verification} to {verification}")
     for asker, (asked, answered) in requests.items():
         if asked is not None and asked != answered and not newest.brought:
-            return Wish(f"asked for by the {asker}", shared=asker != "resource")
+            return Wish(f"asked for by an annotation of the {asker}", shared=asker != "resource")
     if interval and not newest.brought and made_at and now - made_at >= interval:
         return Wish("it is as old as `rotationInterval` allows", shared=True)
     return None

@@ -46,8 +46,10 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
         backoff=CLEANUP_RETRY,
         timeout=operator.settings.deletion_deadline + CLEANUP_SLACK,
     )
-    async def clean_up(body: kopf.Body, **_: object) -> None:
+    async def clean_up(body: kopf.Body, retry: int, **_: object) -> None:
         try:
             await operator.control.clean_up(body)
         except OperatorError as error:
+            if not retry:
+                await operator.control.delayed(body, error)
             raise kopf.TemporaryError(str(error), delay=error.retry_after or CLEANUP_RETRY) from None
