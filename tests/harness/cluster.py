@@ -74,11 +74,24 @@ class Cluster:
             stop.set()
             await running
 
+    @contextlib.asynccontextmanager
+    async def looked_after(self) -> AsyncIterator[asyncio.Task[None]]:
+        """The same, with a connection and the project `website`, which is ready."""
+        self.apply_connection()
+        self.apply_project()
+        async with self.operator() as running:
+            await eventually(self.is_ready, what="ready")
+            yield running
+
     def kubectl(self, *arguments: str | Path) -> str:
         return self.plane.kubectl("-n", self.namespace, *arguments)
 
     def apply(self, *resources: dict[str, Any]) -> None:
         self.plane.apply(*resources, namespace=self.namespace)
+
+    def delete(self, what: str) -> None:
+        """Without waiting until it is gone."""
+        self.kubectl("delete", what, "--wait=false")
 
     def apply_connection(self, token: str = "demo-token") -> None:
         labels = {"app.kubernetes.io/part-of": "gitpulse"}

@@ -50,12 +50,9 @@ async def test_first_contact_writes_finalizer_and_status_and_no_more(cluster):
 
 async def test_the_finalizer_holds_until_the_hook_is_gone(cluster, monkeypatch):
     monkeypatch.setattr("gitpulse_operator.handlers.resources.CLEANUP_RETRY", 0.5)
-    async with cluster.operator():
-        cluster.apply_connection()
-        cluster.apply_project()
-        await eventually(cluster.is_ready, what="ready")
+    async with cluster.looked_after():
         cluster.simulator.world.faults.append(Fault(path="*/hooks*", status=502, count=-1))
-        cluster.kubectl("delete", "gitpulseproject", "website", "--wait=false")
+        cluster.delete("gitpulseproject/website")
         notes = await eventually(
             lambda: "annotations" in cluster.get("gitpulseproject", "website")["metadata"], what="a first try"
         )
@@ -68,15 +65,12 @@ async def test_the_finalizer_holds_until_the_hook_is_gone(cluster, monkeypatch):
 
 
 async def test_deletion_ends_without_credentials_and_says_what_stays(cluster):
-    async with cluster.operator():
-        cluster.apply_connection()
-        cluster.apply_project()
-        await eventually(cluster.is_ready, what="ready")
+    async with cluster.looked_after():
         cluster.kubectl("delete", "gitlabconnection/gitlab", "secret/gitlab-token")
         await eventually(
             lambda: cluster.ready("gitpulseproject", "website") == ("False", "ConnectionMissing"), what="noticed"
         )
-        cluster.kubectl("delete", "gitpulseproject", "website", "--wait=false")
+        cluster.delete("gitpulseproject/website")
         await eventually(lambda: cluster.get("gitpulseproject", "website") is None, what="gone", within=10)
     assert "HookLeftBehind" in cluster.events()
     assert len(cluster.simulator.website.hooks) == 1
@@ -104,10 +98,7 @@ async def test_a_connection_that_comes_later_wakes_its_projects(cluster):
 
 
 async def test_a_secret_of_ours_that_was_deleted_is_made_anew(cluster):
-    async with cluster.operator():
-        cluster.apply_connection()
-        cluster.apply_project()
-        await eventually(cluster.is_ready, what="ready")
+    async with cluster.looked_after():
         (hook,) = cluster.simulator.website.hooks.values()
         before = hook.signing_token
         cluster.kubectl("delete", "secret", "gitpulse-website")
@@ -167,10 +158,7 @@ async def test_of_two_who_change_a_secret_at_once_one_reads_again(cluster, accou
 
 async def test_a_redis_that_lost_its_data_is_given_it_again(cluster, redis, monkeypatch):
     monkeypatch.setattr("gitpulse_operator.control.DIRECTORY_CHECK", 0.2)
-    async with cluster.operator():
-        cluster.apply_connection()
-        cluster.apply_project()
-        await eventually(cluster.is_ready, what="ready")
+    async with cluster.looked_after():
         redis.flushall()
         await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="complete again")
         assert redis.hlen(DIRECTORY) == 1
