@@ -88,7 +88,8 @@ async def test_a_new_token_is_taken_up_at_once(cluster):
         assert cluster.ready("gitlabconnection", "gitlab") == ("True", "Connected")
 
 
-async def test_a_connection_that_comes_later_wakes_its_projects(cluster):
+async def test_a_connection_that_comes_later_wakes_its_projects(cluster, monkeypatch):
+    monkeypatch.setattr("gitpulse_operator.reconcile.runner.FIRST_RETRY", 60.0)  # it is woken, or comes too late
     async with cluster.operator():
         cluster.apply_project()
         missing = ("False", "ConnectionMissing")
