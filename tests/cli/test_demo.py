@@ -9,7 +9,7 @@ GITPULSE = [sys.executable, "-m", "gitpulse_cli"]
 
 def test_the_demo_agrees_with_git_log_and_says_so(tmp_path):
     done = subprocess.run(
-        [*GITPULSE, "demo", "--once", "--json", "--days", "3"],
+        [*GITPULSE, "demo", "--once", "--json", "--days", "7"],
         cwd=tmp_path,
         check=False,
         capture_output=True,
@@ -19,7 +19,7 @@ def test_the_demo_agrees_with_git_log_and_says_so(tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)  # nothing else is on standard output
     assert result["ok"] is True
-    assert result["events"] > 100
+    assert result["events"] > 100  # whatever day of the week it is: work rests at weekends
     assert {c["name"] for c in result["checks"]} >= {
         "deliveries: counted once",
         "acme/website: commits",
