@@ -16,7 +16,6 @@ from gitpulse_operator.agenda import Agenda
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import READY, find
 from gitpulse_operator.errors import ClusterUnavailable, DirectoryUnavailable, OperatorError
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.metrics import QUEUE_DEPTH
 from gitpulse_operator.names import CONNECTION, PROJECT
 from gitpulse_operator.reconcile.news import News
@@ -36,11 +35,11 @@ class Control:
 
     def __init__(self, settings: OperatorSettings, world: World) -> None:
         self._world = world
-        self._inventory = Inventory()
+        self._inventory = world.inventory
         self._shown: dict[Ref, tuple[object, ...]] = {}
-        self._runner = Runner(world, self._inventory, resync_interval=settings.resync_interval, begun=self._begun)
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
-        self._news = News(world, self._inventory)
+        self._runner = Runner(world, resync_interval=settings.resync_interval, begun=self._begun, wake=self._agenda.put)
+        self._news = News(world)
         self._unpublished: set[Ref] | None = None
 
     @classmethod
@@ -95,8 +94,10 @@ class Control:
             self._world.connections.forget(ref.namespace, ref.name)
             self._wake(self._inventory.users_of_connection(ref.namespace, ref.name))
         self._shown.pop(ref, None)
-        self._inventory.drop(ref)
-        self._agenda.drop(ref)
+        self._world.memory.forget_group(ref)
+        for each in (*self._inventory.members(ref), ref):
+            self._inventory.drop(each)
+            self._agenda.drop(each)
 
     def secret_changed(self, namespace: str, name: str) -> None:
         """A Secret was made, changed or deleted: whoever uses it is looked after, connections first."""
@@ -108,8 +109,10 @@ class Control:
     async def clean_up(self, body: Body) -> None:
         """Removes what there is of a project that is being deleted. Raises an OperatorError worth waiting for."""
         resource = Resource.from_body(body)
-        self._agenda.drop(resource.ref)
-        async with self._agenda.exclusive(resource.ref):
+        async with contextlib.AsyncExitStack() as alone:
+            for ref in (resource.ref, *self._inventory.members(resource.ref)):
+                self._agenda.drop(ref)
+                await alone.enter_async_context(self._agenda.exclusive(ref))
             newest = Resource.from_body(self._inventory.get(resource.ref) or body)
             await self._runner.clean_up(newest if newest.uid == resource.uid else resource)
         await self._published(resource.ref)
@@ -122,6 +125,9 @@ class Control:
     def _wake(self, refs: set[Ref] | list[Ref]) -> None:
         for ref in refs:
             self._agenda.put(ref)
+            for member in self._inventory.members(ref):
+                if self._ready(member) != "True":
+                    self._agenda.put(member, 0.0)
 
     async def _work(self, ref: Ref) -> float | None:
         QUEUE_DEPTH.set(self._agenda.waiting())
@@ -159,5 +165,5 @@ class Control:
             with contextlib.suppress(OperatorError):
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
-                    self.publish_first(self._inventory.refs(PROJECT))
+                    self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
                 self._wake(await self._news.look())

@@ -25,12 +25,6 @@ class SpecInvalid(OperatorError):
     reason = "SpecInvalid"
 
 
-class NotSupported(OperatorError):
-    """A wish that this version cannot fulfil."""
-
-    reason = "NotSupported"
-
-
 # --- the connection and its token -------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ class Inventory:
         self._bodies: dict[Ref, Body] = {}
         self._projects: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # by namespace and connection
         self._connections: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # by namespace and token's Secret
+        self._members: defaultdict[Ref, set[Ref]] = defaultdict(set)  # of groups that are followed project by project
         self._brought: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)  # projects, by the Secret they name
 
     def get(self, ref: Ref) -> Body | None:
@@ -41,6 +42,10 @@ class Inventory:
             for index in self._indexes(ref, body):
                 index.discard(ref)
 
+    def members(self, whole: Ref) -> list[Ref]:
+        """The projects of a group that is followed project by project, by their ids."""
+        return sorted(self._members.get(whole, ()), key=lambda ref: ref.member)
+
     def users_of_connection(self, namespace: str, name: str) -> set[Ref]:
         """Projects that speak to GitLab through this connection."""
         return self._projects.get((namespace, name), set())
@@ -54,6 +59,8 @@ class Inventory:
         return users | {owner} if owner in self._bodies and name == secret_name(owner.name) else users
 
     def _indexes(self, ref: Ref, body: Body) -> list[set[Ref]]:
+        if ref.member:  # woken by its group
+            return [self._members[ref.whole]]
         spec = mapping(body.get("spec"))
         if ref.kind == CONNECTION:
             return [self._connections[ref.namespace, str(mapping(spec.get("tokenSecretRef")).get("name"))]]

@@ -11,7 +11,6 @@ from gitpulse_operator.adapters.manifests import FolderCluster
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import READY, Condition, find
 from gitpulse_operator.errors import OperatorError
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.reconcile.resource import Body, Ref, Resource
 from gitpulse_operator.reconcile.runner import Runner
 from gitpulse_operator.settings import OperatorSettings
@@ -37,14 +36,17 @@ async def reconcile_folder(settings: OperatorSettings, manifests: Iterable[Path]
     """
     cluster = FolderCluster(manifests, state)
     async with assembled(settings, cluster) as world:
-        runner = Runner(world, Inventory(), resync_interval=settings.resync_interval)
+        due = dict.fromkeys(cluster.refs())
+        runner = Runner(world, resync_interval=settings.resync_interval, wake=lambda ref, _: due.setdefault(ref))
         for resource in cluster.removed():
             try:
                 await runner.clean_up(resource)
                 cluster.forget(resource)
             except OperatorError as error:  # the next call tries again
                 logger.warning("%s: its hook is not removed yet: %s", resource.ref, error)
-        for ref in cluster.refs():
+        while due:  # runs over groups wake their projects, whose runs wake the groups
+            ref = next(iter(due))
+            del due[ref]
             await runner.run(ref)
         await world.directory.mark_complete()
     return [_reconciled(Resource.from_body(body)) for ref in cluster.refs() if (body := await cluster.read(ref))]

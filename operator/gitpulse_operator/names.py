@@ -35,6 +35,11 @@ def secret_name(project: str) -> str:
     return f"gitpulse-{project}"
 
 
+def memory_name(project: str) -> str:
+    """The ConfigMap in which a group's projects are remembered, where each has its own hook."""
+    return f"gitpulse-{project}-hooks"
+
+
 def hook_name(installation: str, namespace: str, name: str) -> str:
     """The name of a hook in GitLab, by which we know it again when its URL was changed."""
     return f"GitPulse {installation}: {namespace}/{name}"

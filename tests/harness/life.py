@@ -12,7 +12,6 @@ from gitpulse_operator.adapters.manifests import FolderCluster
 from gitpulse_operator.adapters.turns import Turns
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import Condition, find
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.names import CONNECTION, PROJECT
 from gitpulse_operator.reconcile.news import News
 from gitpulse_operator.reconcile.ports import World
@@ -41,9 +40,11 @@ class Life:
         self.later = timedelta()
         """How far its clock is ahead of the wall's."""
         self.world = replace(world, clock=lambda: datetime.now(UTC) + self.later)
-        self.inventory = Inventory()
-        self.news = News(self.world, self.inventory)
-        self._runner = Runner(self.world, self.inventory, resync_interval=600)
+        self.inventory = world.inventory
+        self.news = News(self.world)
+        self.due: dict[Ref, None] = {}
+        """Who was woken by a run and has not had one since."""
+        self._runner = Runner(self.world, resync_interval=600, wake=lambda ref, _: self.due.setdefault(ref))
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -54,14 +55,21 @@ class Life:
         cluster.notes = []
         async with assembled(settings, cluster) as world:
             life = cls(house, cluster, world)
-            for ref in cluster.refs():
-                await life._runner.run(ref)
+            await life.settle(*(ref.name for ref in cluster.refs()))
             await world.directory.mark_complete()
             yield life
 
     async def run(self, name: str = "website") -> Run:
         """One run over a project."""
         return await self._runner.run(self.ref(name))
+
+    async def settle(self, *names: str | Ref) -> None:
+        """A run over each of these, and over whomever they wake, to the end."""
+        self.due.update(dict.fromkeys(self.ref(name) if isinstance(name, str) else name for name in names))
+        while self.due:
+            ref = next(iter(self.due))
+            del self.due[ref]
+            await self._runner.run(ref)
 
     def ref(self, name: str) -> Ref:
         return Ref(PROJECT if name in self.house.projects else CONNECTION, "default", name)
@@ -95,9 +103,16 @@ class Life:
 
     def ask(self, value: str, name: str = "website") -> None:
         """Annotates a project, so that the next run is one that somebody asked for."""
+        self.annotate(name, {"gitpulse.io/reconcile-requested-at": value})
+
+    def annotate(self, name: str, annotations: dict[str, str]) -> None:
         body = self.cluster._bodies[self.ref(name)]
-        body["metadata"]["annotations"] = {"gitpulse.io/reconcile-requested-at": value}
+        body["metadata"]["annotations"] = annotations
         self.inventory.put(self.ref(name), body)
+
+    def members(self, name: str) -> list[Ref]:
+        """Of a group that is followed project by project."""
+        return self.inventory.members(self.ref(name))
 
 
 @contextlib.contextmanager

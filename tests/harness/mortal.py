@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from gitpulse_operator.adapters.manifests import FolderCluster
 from gitpulse_operator.composition import assembled
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.names import PROJECT
 from gitpulse_operator.reconcile.ports import Cluster, Connections, Directory
 from gitpulse_operator.reconcile.resource import Ref
@@ -63,5 +62,5 @@ async def run_once(house: House, life: Life, name: str = "website") -> Run:
             connections=cast("Connections", Mortal(world.connections, life)),
             directory=cast("Directory", Mortal(world.directory, life)),
         )
-        runner = Runner(mortal, Inventory(), resync_interval=600)
+        runner = Runner(mortal, resync_interval=600)
         return await runner.run(Ref(PROJECT, "default", name))

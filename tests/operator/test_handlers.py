@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gitpulse_operator.adapters.kube import KubeCluster
 from gitpulse_operator.errors import ClusterUnavailable
-from gitpulse_operator.metrics import GITLAB_REQUESTS, STATUS_WRITES
+from gitpulse_operator.metrics import GITLAB_REQUESTS, RECONCILE_TOTAL, STATUS_WRITES
 from gitpulse_operator.reconcile.resource import Resource
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
 from gitpulse_sim.faults import Fault
-from harness.cluster import eventually, total
+from harness.cluster import Cluster, eventually, total
+from harness.house import resource
 
 pytestmark = pytest.mark.cluster
 
@@ -177,3 +180,39 @@ async def test_a_secret_of_somebody_elses_stands_in_the_way(cluster):
         await eventually(lambda: cluster.get("secret", "gitpulse-website") is None, what="deleted")
         cluster.annotate("reconcile", "1")
         await eventually(cluster.is_ready, what="ready")
+
+
+async def test_a_group_is_followed_project_by_project_and_remembered(cluster: Cluster):
+    """Under the rights that the operator ships with: the ConfigMap, a restart that writes nothing, and the end."""
+    world = cluster.simulator.world
+    world.instance.tier = "free"
+    cluster.apply_connection()
+    cluster.apply(resource("GitPulseProject", "acme", {"connectionRef": {"name": "gitlab"}, "group": "acme"}))
+
+    def hooks() -> set[str]:
+        return {place.full_path for place in world.parents if place.hooks}
+
+    def versions() -> dict[str, Any]:
+        kinds = ("gitpulseproject", "secret", "configmap")
+        names = ("acme", "gitpulse-acme", "gitpulse-acme-hooks")
+        found = (cluster.get(kind, name) or {} for kind, name in zip(kinds, names, strict=True))
+        return {each["kind"]: each["metadata"]["resourceVersion"] for each in found}
+
+    async with cluster.operator():
+        ready = ("True", "Installed")
+        await eventually(lambda: cluster.ready("gitpulseproject", "acme") == ready, what="all hooks")
+        assert hooks() == {"acme/website", "acme/api"}
+        status = (cluster.get("gitpulseproject", "acme") or {})["status"]
+        assert status["groupMode"] == "ProjectHooks"
+        assert status["hooks"]["installed"] == 2
+        before = versions()
+    runs = total(RECONCILE_TOTAL, kind="GitPulseProject")
+    changes = [total(GITLAB_REQUESTS, method=method) for method in ("POST", "PUT", "DELETE")]
+    async with cluster.operator():
+        done = "a run over the group, over each project, and the sum"
+        await eventually(lambda: total(RECONCILE_TOTAL, kind="GitPulseProject") >= runs + 4, what=done)
+        assert versions() == before
+        assert [total(GITLAB_REQUESTS, method=method) for method in ("POST", "PUT", "DELETE")] == changes
+        cluster.delete("gitpulseproject/acme")
+        await eventually(lambda: cluster.get("gitpulseproject", "acme") is None, what="its end")
+        assert hooks() == set()

@@ -154,10 +154,10 @@ async def test_metrics_count_runs_and_requests_and_name_no_resource(cluster):
         before = await asyncio.to_thread(scraped)
         cluster.apply_connection()
         cluster.apply_project()
-        cluster.apply_project("lost", project="acme/lost")
+        cluster.apply_project("astray", project="acme/astray")
         await eventually(cluster.is_ready, what="ready")
         lost = ("False", "TargetNotFound")
-        await eventually(lambda: cluster.ready("gitpulseproject", "lost") == lost, what="the other one stalled")
+        await eventually(lambda: cluster.ready("gitpulseproject", "astray") == lost, what="the other one stalled")
         after = await asyncio.to_thread(scraped)
     grown = {key for key, value in after.items() if value > before.get(key, 0)}
     assert {
@@ -170,4 +170,4 @@ async def test_metrics_count_runs_and_requests_and_name_no_resource(cluster):
         ("gitpulse_gitlab_requests_total", "GET", "404"),
     } <= grown
     assert ("gitpulse_workqueue_depth",) in after
-    assert not [key for key in after if {"website", "lost", cluster.namespace} & set(key)]
+    assert not [key for key in after if {"website", "astray", cluster.namespace} & set(key)]

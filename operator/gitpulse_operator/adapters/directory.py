@@ -28,6 +28,9 @@ from gitpulse_service.contract import (
     unseal,
 )
 
+AT_ONCE = 200
+"""Routes in one request, so that nothing else waits long for its turn."""
+
 
 class RedisDirectory:
     """The directory, sealed with the installation key."""
@@ -41,14 +44,24 @@ class RedisDirectory:
         """Closes the connections."""
         await self._redis.aclose()
 
-    async def publish(self, route: Route) -> None:
-        sealed = await self._run(self._redis.hget(DIRECTORY, route.hook_id))
-        if sealed is not None and self._opened(route.hook_id, cast("bytes", sealed)) == route:
+    async def publish(self, *routes: Route) -> None:
+        for start in range(0, len(routes), AT_ONCE):
+            some = routes[start : start + AT_ONCE]
+            known = cast(
+                "list[bytes | None]", await self._run(self._redis.hmget(DIRECTORY, [route.hook_id for route in some]))
+            )
+            await self._write([route for route, sealed in zip(some, known, strict=True) if not self._is(route, sealed)])
+
+    async def _write(self, routes: list[Route]) -> None:
+        if not routes:
             return
-        async with self._redis.pipeline(transaction=True) as both:
-            both.hset(DIRECTORY, route.hook_id, cast("Any", seal(self._key, route)))
-            both.xadd(DIRECTORY_CHANGES, {"hook": route.hook_id}, maxlen=DIRECTORY_CHANGES_KEPT, approximate=True)
-            await self._run(both.execute())
+        async with self._redis.pipeline(transaction=True) as together:
+            for route in routes:
+                together.hset(DIRECTORY, route.hook_id, cast("Any", seal(self._key, route)))
+                together.xadd(
+                    DIRECTORY_CHANGES, {"hook": route.hook_id}, maxlen=DIRECTORY_CHANGES_KEPT, approximate=True
+                )
+            await self._run(together.execute())
 
     async def withdraw(self, hook_id: str) -> None:
         async with self._redis.pipeline(transaction=True) as both:
@@ -80,11 +93,11 @@ class RedisDirectory:
                 all_of_them.hgetall(feedback_key(hook_id))
             return [_feedback(found) for found in await self._run(all_of_them.execute())]
 
-    def _opened(self, hook_id: str, sealed: bytes) -> Route | None:
+    def _is(self, route: Route, sealed: bytes | None) -> bool:
         try:
-            return unseal(self._key, hook_id, sealed)
+            return sealed is not None and unseal(self._key, route.hook_id, sealed) == route
         except Unsealable:  # another installation's key, or damaged: ours replaces it
-            return None
+            return False
 
     async def _run(self, command: Awaitable[Any] | Any) -> Any:  # noqa: ANN401 - redis-py's untyped answer
         try:

@@ -107,6 +107,15 @@ class RestGitLab:
         answer = await self._call(lambda client: client.http_get(path), about=f'{kind.lower()} "{target}"')
         return Parent(kind, int(answer["id"]), str(answer["path_with_namespace" if kind == "Project" else "full_path"]))
 
+    async def projects(self, group: Parent) -> list[Parent]:
+        wanted = {"include_subgroups": "true", "with_shared": "false", "archived": "false", "simple": "true"}
+        wanted |= {"order_by": "id", "sort": "asc"}  # so that what is made meanwhile comes last
+        rows = await self._call(
+            lambda client: list(client.http_list(f"/groups/{group.id}/projects", wanted, get_all=True, per_page=PAGE)),
+            about=_name(group),
+        )
+        return [Parent("Project", int(row["id"]), str(row["path_with_namespace"])) for row in rows]
+
     async def hooks(self, parent: Parent) -> list[ObservedHook]:
         rows = await self._call(
             lambda client: list(client.http_list(_hooks(parent), get_all=True, per_page=PAGE)), about=_name(parent)

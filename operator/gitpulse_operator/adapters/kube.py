@@ -17,7 +17,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, SecretTaken, StatusRefused
-from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION
+from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION, memory_name
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 
 T = TypeVar("T")
@@ -30,6 +30,9 @@ LONGEST_QUOTE = 500
 """Characters of Kubernetes' own words that a message repeats."""
 PAGE = 500
 """Resources a page of a list; a page of this size is a few MiB at most."""
+
+MEMORY = "members"
+"""Key of a ConfigMap with what is remembered of a group's projects."""
 
 
 class KubeCluster:
@@ -148,6 +151,26 @@ class KubeCluster:
                 f"Kubernetes refuses the status: {refusal.said}; if the installed kinds are older than this operator, "
                 "apply its own (crds/)"
             ) from None
+
+    async def memory(self, owner: Resource) -> bytes | None:
+        name, namespace = memory_name(owner.ref.name), owner.ref.namespace
+        found = await _found(self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT))
+        return base64.b64decode(found.binary_data[MEMORY]) if found and found.binary_data else None
+
+    async def remember(self, owner: Resource, data: bytes) -> None:
+        name, namespace = memory_name(owner.ref.name), owner.ref.namespace
+        binary: dict[str, bytes | str] = {MEMORY: base64.b64encode(data).decode()}
+        patched = await _found(
+            self._core.patch_namespaced_config_map(
+                name, namespace, {"binaryData": binary}, _content_type=MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
+            )
+        )
+        if patched is None:
+            meta = client.V1ObjectMeta(
+                name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[_owner(owner)]
+            )
+            made = client.V1ConfigMap(metadata=meta, binary_data=binary)
+            await _reached(self._core.create_namespaced_config_map(namespace, made, _request_timeout=REQUEST_TIMEOUT))
 
     async def note(self, resource: Resource, note: Note) -> None:
         now = datetime.now(UTC)

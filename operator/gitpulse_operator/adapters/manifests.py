@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from gitpulse_operator.domain.patch import merged
 from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.names import API_VERSION, CONNECTION, FINALIZER, GROUP, PROJECT
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource, mapping
@@ -54,7 +55,7 @@ class FolderCluster:
         """Projects that the state knows and the files no longer have."""
         held = {_key(ref) for ref in self._bodies}
         gone = [key for key in self._state if key.startswith(PROJECT) and key not in held]
-        return [Resource.from_body(self._body(Ref(*key.split("/")), self._state[key]["spec"])) for key in gone]
+        return [Resource.from_body(self._body(_ref(key), self._state[key]["spec"])) for key in gone]
 
     def forget(self, resource: Resource) -> None:
         """Drops the state of a removed project, its Secret with it."""
@@ -85,11 +86,19 @@ class FolderCluster:
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
         entry = self._state[_key(resource.ref)]
-        entry["status"] = _merged(entry.get("status", {}), patch)
+        entry["status"] = merged(entry.get("status", {}), patch)
         self._save()
         body = self._bodies[resource.ref]
         body["status"] = entry["status"]
         return body
+
+    async def memory(self, owner: Resource) -> bytes | None:
+        kept = self._state[_key(owner.ref)].get("memory")
+        return base64.b64decode(kept) if kept else None
+
+    async def remember(self, owner: Resource, data: bytes) -> None:
+        self._state[_key(owner.ref)]["memory"] = base64.b64encode(data).decode()
+        self._save()
 
     async def note(self, resource: Resource, note: Note) -> None:
         logger.info("%s: %s: %s", resource.ref, note.reason, note.message)
@@ -138,6 +147,11 @@ def _key(ref: Ref) -> str:
     return f"{ref.kind}/{ref.namespace}/{ref.name}"
 
 
+def _ref(key: str) -> Ref:
+    kind, namespace, name = key.split("/")
+    return Ref(kind, namespace, name)
+
+
 def _files(manifests: Iterable[Path]) -> Iterator[Path]:
     for path in manifests:
         if path.is_dir():
@@ -166,14 +180,3 @@ def _secret_data(file: Path, document: Body) -> dict[str, bytes]:
     except ValueError:
         raise ManifestInvalid(f"{file}: `data` of a Secret must be base64; plain text goes into `stringData`") from None
     return data | {key: str(value).encode() for key, value in mapping(document.get("stringData")).items()}
-
-
-def _merged(before: Body, patch: Body) -> dict[str, Any]:
-    """What Kubernetes makes of a JSON merge patch."""
-    after = {**before}
-    for field, value in patch.items():
-        if value is None:
-            after.pop(field, None)
-        else:
-            after[field] = _merged(mapping(before.get(field)), value) if isinstance(value, Mapping) else value
-    return after

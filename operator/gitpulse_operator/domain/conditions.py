@@ -44,7 +44,7 @@ def find(conditions: Iterable[Mapping[str, object]], kind: str) -> Condition | N
             known: Status = "True" if status == "True" else "False" if status == "False" else "Unknown"
             time = entry.get("lastTransitionTime")
             since = datetime.fromisoformat(time) if isinstance(time, str) else None
-            return Condition(kind, known, str(entry.get("reason")), str(entry.get("message")), since)
+            return Condition(kind, known, str(entry.get("reason")), str(entry.get("message") or ""), since)
     return None
 
 

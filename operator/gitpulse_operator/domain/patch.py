@@ -1,4 +1,4 @@
-"""The smallest JSON merge patch (RFC 7386) from one status to another."""
+"""JSON merge patches (RFC 7386): the smallest one from a status to another, and what one makes of a status."""
 
 from __future__ import annotations
 
@@ -16,3 +16,17 @@ def merge_patch(before: Mapping[str, object], after: Mapping[str, object]) -> di
         elif wanted != present:
             patch[field] = wanted
     return patch
+
+
+def merged(before: Mapping[str, object], patch: Mapping[str, object]) -> dict[str, object]:
+    """What Kubernetes makes of a merge patch."""
+    after = {**before}
+    for field, value in patch.items():
+        if value is None:
+            after.pop(field, None)
+        elif isinstance(value, Mapping):
+            present = before.get(field)
+            after[field] = merged(present if isinstance(present, Mapping) else {}, value)
+        else:
+            after[field] = value
+    return after

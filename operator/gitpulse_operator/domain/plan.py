@@ -17,6 +17,7 @@ class Pushed:
     """What GitLab was given last: to which hook, which generation, and how it is verified by it."""
 
     hook_id: int
+    """0: to one hook in each project of a group."""
     generation: int
     verification: Verification
 

@@ -10,10 +10,11 @@ from typing import Self, get_args
 from gitpulse_operator.domain.conditions import Condition
 from gitpulse_operator.domain.credentials import Verification
 from gitpulse_operator.domain.events import ParentKind
+from gitpulse_operator.domain.fleet import Sum
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
 from gitpulse_operator.domain.plan import Action, Pushed
 from gitpulse_operator.domain.rotation import Phase, Standing
-from gitpulse_operator.reconcile.resource import Note, Resource, mapping
+from gitpulse_operator.reconcile.resource import Note, Ref, Resource, mapping
 
 ANSWERED = {"resource": "lastHandledRotateAt", "connection": "lastHandledConnectionRotateAt"}
 """Who asks for rotations -> the field of the status with the value that was answered last."""
@@ -49,6 +50,12 @@ class Findings:
     """Whether we may do something about a hook that is off."""
     again: float | None = None
     """Seconds until the next run, where it should be sooner than the resync."""
+    group_mode: str = ""
+    """How a group is followed: `GroupHook` or `ProjectHooks`."""
+    sum: Sum | None = None
+    """Of a group that is followed project by project."""
+    wake: list[Ref] = field(default_factory=list)
+    """What is worth a run because of this one."""
     credentials_valid: bool = False
     notes: list[Note] = field(default_factory=list)
 
@@ -62,6 +69,9 @@ class Findings:
             found.parent = Parent(kind, number, str(target.get("path")))
             found.instance = str(target.get("instance"))
         hook, generation = resource.status.get("hookID"), secret.get("generation")
+        found.group_mode = str(resource.status.get("groupMode") or "")
+        if found.group_mode == "ProjectHooks" and hook is None:
+            hook = 0  # there is no single one
         if isinstance(hook, int) and isinstance(generation, int):
             found.pushed = Pushed(hook, generation, _verification(secret.get("type")))
         if isinstance(rotated_at := secret.get("rotatedAt"), str):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from gitpulse_operator.domain.delivery import Logged
+from gitpulse_operator.reconcile.resource import Ref
 
 FIRST_LOOK = timedelta(minutes=5)
 LAST_LOOK = timedelta(hours=6)
@@ -62,11 +63,32 @@ class HookMemory:
         return 0.0 if times >= TRIES else FIRST_TRY.total_seconds() * times
 
 
+@dataclass(slots=True)
+class GroupMemory:
+    """Of a group that is followed project by project."""
+
+    packed: bytes | None = None
+    """Its members as they were written down last; None: not read yet."""
+    secret: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """What its Kubernetes Secret holds, for all members."""
+    listed_for: tuple[object, ...] = ()
+    """To which wishes the last listing of its projects was the answer, and when."""
+    listed_at: datetime | None = None
+
+
 class Memory:
-    """Of all hooks, by the id in their URL."""
+    """Of all hooks, by the id in their URL, and of groups."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, HookMemory] = {}
+        self._groups: dict[Ref, GroupMemory] = {}
+
+    def group(self, ref: Ref) -> GroupMemory:
+        return self._groups.setdefault(ref, GroupMemory())
+
+    def forget_group(self, ref: Ref) -> None:
+        """There is no such resource any more."""
+        self._groups.pop(ref, None)
 
     def of(self, hook_id: str) -> HookMemory:
         return self._hooks.setdefault(hook_id, HookMemory())

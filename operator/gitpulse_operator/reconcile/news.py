@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from gitpulse_operator.domain.conditions import DELIVERING, READY, find
 from gitpulse_operator.domain.delivery import Feedback, is_news
 from gitpulse_operator.domain.revival import anyone_alive
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.metrics import HOOKS
 from gitpulse_operator.names import PROJECT
 from gitpulse_operator.reconcile.findings import Findings
@@ -29,9 +28,9 @@ STATES = ("desired", "installed", "delivering", "disabled", "failing")
 class News:
     """Looks at all projects that an inventory knows."""
 
-    def __init__(self, world: World, inventory: Inventory) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._inventory = inventory
+        self._inventory = world.inventory
         self._seen: dict[str, Feedback] = {}
 
     async def look(self) -> list[Ref]:
@@ -60,9 +59,12 @@ class News:
         """By the id in the hook's URL, of those that have one."""
         found: dict[str, Resource] = {}
         for resource in resources:
+            if self._inventory.members(resource.ref):
+                continue  # they are looked at one by one
             counts = mapping(resource.status.get("hooks"))
             states.update({state: count for state in STATES if isinstance(count := counts.get(state), int)})
-            if parent := Findings.remembered(resource).parent:
+            remembered = Findings.remembered(resource)
+            if (parent := remembered.parent) and (remembered.pushed is None or remembered.pushed.hook_id):
                 found[hook_id(self._world.installation_key, resource.uid, parent.key)] = resource
         return found
 

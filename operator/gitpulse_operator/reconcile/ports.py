@@ -16,6 +16,7 @@ from gitpulse_operator.domain.hooks import ObservedHook, Parent
 from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.domain.rotation import Pace
 from gitpulse_operator.domain.spec import ConnectionSpec
+from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.reconcile.memory import Memory
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 from gitpulse_service.contract import Route
@@ -48,6 +49,10 @@ class GitLab(Protocol):
 
     async def resolve(self, kind: ParentKind, target: str) -> Parent:
         """The project or group of this path or id. Raises TargetNotFound."""
+        ...
+
+    async def projects(self, group: Parent) -> list[Parent]:
+        """All projects of a group and its subgroups that are not archived. Raises TargetNotFound."""
         ...
 
     async def hooks(self, parent: Parent) -> list[ObservedHook]:
@@ -100,6 +105,14 @@ class Cluster(Protocol):
         """Changes the status by a JSON merge patch; the resource afterwards, or None if it is gone."""
         ...
 
+    async def memory(self, owner: Resource) -> bytes | None:
+        """What was last remembered for a resource, beside its status; None: nothing."""
+        ...
+
+    async def remember(self, owner: Resource, data: bytes) -> None:
+        """Keeps up to a MiB, which goes with its owner."""
+        ...
+
     async def note(self, resource: Resource, note: Note) -> None:
         """Tells people, as an Event. Never fails."""
         ...
@@ -108,8 +121,8 @@ class Cluster(Protocol):
 class Directory(Protocol):
     """The routes that receivers know."""
 
-    async def publish(self, route: Route) -> None:
-        """Makes the route known, unless it is just so already."""
+    async def publish(self, *routes: Route) -> None:
+        """Makes routes known, unless they are just so already."""
         ...
 
     async def withdraw(self, hook_id: str) -> None:
@@ -182,3 +195,4 @@ class World:
     clock: Clock
     entropy: Entropy
     memory: Memory = field(default_factory=Memory)
+    inventory: Inventory = field(default_factory=Inventory)

@@ -1,56 +1,62 @@
-"""Looks after a GitPulseProject: observe, plan, act, and say what was found.
+"""Looks after a GitPulseProject: its hook, or one in each project of its group, and says what was found.
 
-This is the one path to a hook: the operator on Kubernetes and the one that is fed from a folder both take it. Any step
-may be the last one before a crash; the next run goes on from what it observes.
+The operator on Kubernetes and the one that is fed from a folder both go this way.
 """
 
 from __future__ import annotations
 
-import contextlib
-
-from gitpulse_operator.domain import rotation
-from gitpulse_operator.domain.credentials import (
-    HookSecret,
-    Verification,
-    generations,
-)
-from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, Parent, desired_hook
-from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, kept, make_plan, ours_among
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
-from gitpulse_operator.domain.versions import parse_version
-from gitpulse_operator.errors import (
-    CredentialsError,
-    NotSupported,
-    OperatorError,
-    SignatureUnavailable,
-    TargetNotFound,
-)
-from gitpulse_operator.names import hook_name, secret_name
-from gitpulse_operator.reconcile import deliveries, report
+from gitpulse_operator.errors import CredentialsError, Forbidden, OperatorError, TargetNotFound
+from gitpulse_operator.reconcile import group, report
 from gitpulse_operator.reconcile.findings import Findings
-from gitpulse_operator.reconcile.ports import GitLab, World
-from gitpulse_operator.reconcile.repair import repair
+from gitpulse_operator.reconcile.hook import install, keep_route, remove_hooks, withdraw_route
+from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
-from gitpulse_operator.reconcile.rotation import NO_SIGNATURE, Rotation
-from gitpulse_service.contract import WEBHOOK_PATH, Credential, Route, hook_id, installation_id
+from gitpulse_service.contract import Route
 
 
 async def reconcile_project(resource: Resource, world: World) -> Outcome:
-    """Makes GitLab have exactly the hook that the resource asks for, and receivers know it. Raises nothing of ours."""
+    """Makes GitLab have exactly the hooks that the resource asks for, and receivers know them. Raises nothing."""
     found = Findings.remembered(resource)
     deadline = world.pace.deadline
     try:
-        published = await _keep_route(resource, found, world)
+        published = await keep_route(resource, found, world)
         spec = parse_project(resource.spec)
-        _check_supported(spec)
         if spec.suspend:
             found.standing = None
+            await group.hold(resource, found, world)
             return report.outcome(resource, found, report.suspended(resource), world.clock(), deadline)
-        await _install(resource, spec, found, published, world)
+        await _follow(resource, spec, found, published, world)
     except OperatorError as error:
         return report.outcome(resource, found, report.failed(resource, found, error), world.clock(), deadline, error)
-    conditions = report.observed(found) if found.pending else report.installed(found)
+    conditions = report.followed(found) or (report.observed(found) if found.pending else report.installed(found))
     return report.outcome(resource, found, conditions, world.clock(), deadline)
+
+
+async def _follow(
+    resource: Resource, spec: ProjectSpec, found: Findings, published: Route | None, world: World
+) -> None:
+    if _by_projects(resource, spec, found, world):
+        await group.follow(resource, spec, found, world)
+        return
+    try:
+        await install(resource, spec, found, published, world)
+    except (TargetNotFound, Forbidden) as error:
+        # A group hook that stands is not given up because somebody has lost a role, only where GitLab has none now.
+        stands = found.pushed is not None and found.pushed.hook_id
+        if spec.kind != "Group" or spec.group_mode != "Auto" or (stands and isinstance(error, Forbidden)):
+            raise
+        await group.follow(resource, spec, found, world)
+    else:
+        await group.leave(resource, found, world)
+
+
+def _by_projects(resource: Resource, spec: ProjectSpec, found: Findings, world: World) -> bool:
+    """Whether it is known that each project has its hook; `Auto` asks again for a group hook with each listing."""
+    if spec.kind != "Group" or spec.group_mode == "GroupHook":
+        return False
+    followed = found.group_mode == "ProjectHooks" and not (found.pushed and found.pushed.hook_id)
+    return spec.group_mode == "ProjectHooks" or (followed and not group.is_listing_due(resource, world))
 
 
 async def cleanup_project(resource: Resource, world: World) -> list[Note]:
@@ -60,7 +66,7 @@ async def cleanup_project(resource: Resource, world: World) -> list[Note]:
     """
     found = Findings.remembered(resource)
     trouble: OperatorError | None = None
-    for step in (_remove_hooks, _withdraw_route):
+    for step in (group.remove_all, remove_hooks, withdraw_route):
         try:
             await step(resource, found, world)
         except OperatorError as error:
@@ -71,237 +77,3 @@ async def cleanup_project(resource: Resource, world: World) -> list[Note]:
     if trouble.retryable and not isinstance(trouble, CredentialsError) and waited < world.deletion_deadline:
         raise trouble
     return [Note("Warning", "HookLeftBehind", f"Its hook may still be in GitLab: {trouble}")]
-
-
-# --- the steps of a run -----------------------------------------------------------------------------------------------
-
-
-async def _keep_route(resource: Resource, found: Findings, world: World) -> Route | None:
-    """Tells receivers what is known from earlier runs, whatever GitLab and the spec are like by now."""
-    if found.parent is None or found.pushed is None:
-        return None
-    known = generations(await world.cluster.secret(resource.ref.namespace, secret_name(resource.ref.name)) or {})
-    if not known:
-        return None
-    numbers = tuple(generation.number for generation in known)
-    found.standing = rotation.remembered(
-        numbers, found.pushed.generation, found.phase, found.phase_since, world.clock()
-    )
-    secrets = [generation.secret(found.parent.key) for generation in known]
-    weakest = rotation.weakest(numbers, found.pushed, found.previous)
-    route = _route(resource, found.instance, found.parent, secrets, world, verification=weakest)
-    await world.directory.publish(route)
-    return route
-
-
-async def _install(
-    resource: Resource, spec: ProjectSpec, found: Findings, published: Route | None, world: World
-) -> None:
-    gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
-    version = parse_version(await gitlab.version())
-    before = await _known_parent(resource, found, gitlab, world)
-    parent, observed = await _observe(gitlab, spec, before)
-    found.credentials_valid = True
-    if before is None:
-        found.parent, found.instance = parent, gitlab.url
-
-    pushed = found.pushed if before and before.key == parent.key else None
-    route_id = _route_id(resource, parent, world)
-    secrets = await Rotation.load(resource, spec, found, parent, route_id, pushed, version, world)
-    desired = _desired(resource, spec, parent, world)
-    keep = kept(desired, observed, pushed)
-    observing = spec.adoption_policy == "Observe"
-    if not observing:
-        await secrets.begin(keep)
-        # Receivers know a hook, and a secret, before GitLab does: its first delivery is welcome. Until GitLab has been
-        # seen to sign, they take the token too.
-        published = await _publish(resource, gitlab.url, parent, secrets, published, world)
-    secret, verification = await secrets.aim(keep)
-    plan = make_plan(
-        desired,
-        observed,
-        generation=secret.generation,
-        verification=verification,
-        pushed=pushed,
-        leave_token=secrets.leaves_token(verification),
-    )
-    found.hook = plan.keep
-
-    async def recreate() -> ObservedHook:
-        assert found.hook is not None
-        await gitlab.delete_hook(parent, found.hook.id)
-        anew = Plan((Create(desired.attributes),), None)
-        made, how = await _act(gitlab, parent, anew, secret, verification, secrets)
-        secrets.given(Pushed(made.id, secret.generation, how))
-        return made
-
-    ours = deliveries.Hook(route_id, parent, gitlab, not observing, recreate)
-    if observing:
-        found.pending = plan.actions
-        if not found.pending:
-            await deliveries.prove(resource, ours, found, world)
-        return
-    hook, verification = await _act(gitlab, parent, plan, secret, verification, secrets)
-    found.hook = hook
-    if before and before.key != parent.key:
-        await _remove(gitlab, before, _desired(resource, spec, before, world))
-        await world.directory.withdraw(_route_id(resource, before, world))
-    found.parent = parent
-    secrets.given(Pushed(hook.id, secret.generation, verification))
-    await _conclude(gitlab, parent, hook, secret, verification, secrets)
-    await _publish(resource, gitlab.url, parent, secrets, published, world)
-    await deliveries.prove(resource, ours, found, world)
-    await repair(resource, ours, found, world)
-
-
-async def _conclude(
-    gitlab: GitLab,
-    parent: Parent,
-    hook: ObservedHook,
-    secret: HookSecret,
-    verification: Verification,
-    secrets: Rotation,
-) -> None:
-    """Ends a rotation, once it is proven and its overlap is over."""
-    if await secrets.prove(gitlab, hook):
-        if verification == "SigningToken" and hook.present("token"):  # it was left there until the signature is proven
-            secrets.found.hook = await gitlab.update_hook(parent, hook.id, secret.attributes(verification))
-        await secrets.drop()
-
-
-async def _publish(
-    resource: Resource, instance: str, parent: Parent, secrets: Rotation, known: Route | None, world: World
-) -> Route:
-    """Tells receivers what is accepted now, unless that is what they know."""
-    route = _route(resource, instance, parent, secrets.secrets, world, verification=secrets.weakest)
-    if route != known:
-        await world.directory.publish(route)
-    return route
-
-
-async def _known_parent(resource: Resource, found: Findings, gitlab: GitLab, world: World) -> Parent | None:
-    """Where the hook was so far, if that is in this GitLab. What is in another one is out of reach, and said so."""
-    if found.parent is None or found.instance == gitlab.url:
-        return found.parent
-    text = (
-        f"The hook of {found.parent.path} stays behind in {found.instance}: its connection speaks to {gitlab.url} now"
-    )
-    found.notes.append(Note("Warning", "HookLeftBehind", text))
-    await world.directory.withdraw(_route_id(resource, found.parent, world))
-    found.parent = found.pushed = None
-    return None
-
-
-async def _observe(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> tuple[Parent, list[ObservedHook]]:
-    """The target and the hooks there.
-
-    Once known, the target is followed by its numeric id, which survives a rename or transfer. One that is gone may
-    have been made anew under its old name.
-    """
-    if before and before.kind == spec.kind and spec.target.lower() in (before.path.lower(), str(before.id)):
-        with contextlib.suppress(TargetNotFound):
-            return before, await gitlab.hooks(before)
-    parent = await gitlab.resolve(spec.kind, spec.target)
-    return parent, await gitlab.hooks(parent)
-
-
-async def _act(
-    gitlab: GitLab,
-    parent: Parent,
-    plan: Plan,
-    secret: HookSecret,
-    verification: Verification,
-    secrets: Rotation,
-) -> tuple[ObservedHook, Verification]:
-    """Does what the plan says. Returns the hook as it now is, and how its deliveries are verified."""
-    hook, found = plan.keep, secrets.found
-    attributes = secrets.attributes(secret, verification)
-    for action in plan.actions:
-        match action:
-            case Create():
-                hook = await gitlab.create_hook(parent, {**action.attributes, **attributes})
-                found.notes.append(Note("Normal", "HookCreated", f"Created hook {hook.id} in {parent.path}"))
-            case Update():
-                credentials = attributes if action.secrets else {}
-                hook = await gitlab.update_hook(parent, action.hook_id, {**action.attributes, **credentials})
-                found.notes.append(Note("Normal", "HookUpdated", f"In {parent.path}: {action}"))
-            case Delete():
-                await gitlab.delete_hook(parent, action.hook_id)
-                found.notes.append(
-                    Note("Normal", "DuplicateRemoved", f"In {parent.path}: {action}, a duplicate of ours")
-                )
-    assert hook is not None  # a plan creates a hook where it keeps none
-    if verification == "Token" or hook.present("signing_token"):
-        return hook, verification
-    never_signed = found.pushed is None or found.pushed.verification == "Token"
-    if secrets.spec.secret.type == "Auto" and never_signed and secret.token:
-        return await gitlab.update_hook(parent, hook.id, secret.attributes("Token")), "Token"
-    raise SignatureUnavailable(NO_SIGNATURE)
-
-
-# --- the steps of a removal -------------------------------------------------------------------------------------------
-
-
-async def _remove_hooks(resource: Resource, found: Findings, world: World) -> None:
-    spec = parse_project(resource.spec)
-    if spec.deletion_policy == "Orphan":
-        return
-    gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
-    if found.parent is None:
-        with contextlib.suppress(TargetNotFound):
-            found.parent = await gitlab.resolve(spec.kind, spec.target)
-    if found.parent:
-        await _remove(gitlab, found.parent, _desired(resource, spec, found.parent, world))
-
-
-async def _remove(gitlab: GitLab, parent: Parent, desired: DesiredHook) -> None:
-    with contextlib.suppress(TargetNotFound):  # no project, no hook
-        for action in ours_among(desired, await gitlab.hooks(parent)):
-            await gitlab.delete_hook(parent, action.hook_id)
-
-
-async def _withdraw_route(resource: Resource, found: Findings, world: World) -> None:
-    if found.parent:
-        await world.directory.withdraw(_route_id(resource, found.parent, world))
-
-
-# --- what follows from the resource alone -----------------------------------------------------------------------------
-
-
-def _check_supported(spec: ProjectSpec) -> None:
-    if spec.group_mode == "ProjectHooks":
-        raise NotSupported(
-            '`groupMode` "ProjectHooks" is not supported yet; use "GroupHook", or a GitPulseProject for each project'
-        )
-
-
-def _route_id(resource: Resource, parent: Parent, world: World) -> str:
-    return hook_id(world.installation_key, resource.uid, parent.key)
-
-
-def _desired(resource: Resource, spec: ProjectSpec, parent: Parent, world: World) -> DesiredHook:
-    return desired_hook(
-        spec,
-        base=world.public_url,
-        path=f"{WEBHOOK_PATH}/{_route_id(resource, parent, world)}",
-        name=hook_name(installation_id(world.installation_key), resource.ref.namespace, resource.ref.name),
-    )
-
-
-def _route(
-    resource: Resource,
-    instance: str,
-    parent: Parent,
-    secrets: list[HookSecret],
-    world: World,
-    *,
-    verification: Verification,
-) -> Route:
-    """What receivers must know; where GitLab signs they refuse a bare token."""
-    return Route(
-        hook_id=_route_id(resource, parent, world),
-        resource=f"{resource.ref.namespace}/{resource.ref.name}",
-        instance=instance,
-        credentials=tuple(Credential(s.generation, s.token, s.signing_key) for s in secrets),
-        require_signature=verification == "SigningToken",
-    )

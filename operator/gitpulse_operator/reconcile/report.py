@@ -19,6 +19,7 @@ from gitpulse_operator.domain.conditions import (
     timestamp,
     to_status,
 )
+from gitpulse_operator.domain.fleet import MOST_SHOWN
 from gitpulse_operator.domain.rotation import secret_current
 from gitpulse_operator.errors import CredentialsError, OperatorError, TargetNotFound
 from gitpulse_operator.reconcile.findings import ANSWERED, Findings
@@ -35,11 +36,18 @@ def outcome(
 ) -> Outcome:
     """The whole status, and what is worth an Event. `deadline`: how long a phase of a rotation may take."""
     conditions = [*conditions, *_secret(resource, found, now, deadline)]
+    by_projects = found.group_mode == "ProjectHooks"
     status: dict[str, object] = {
         "observedGeneration": resource.generation,
         "conditions": to_status(conditions, before=resource.conditions, generation=resource.generation, now=now),
         "hooks": _counts(found, conditions),
     }
+    if found.sum:
+        status["hooks"] = dict(found.sum.counts)
+        if found.sum.failing:
+            status["failingProjects"] = found.sum.failing[:MOST_SHOWN]
+    elif by_projects:  # nothing was added up, so what was known stays
+        status |= {name: resource.status[name] for name in ("hooks", "failingProjects") if name in resource.status}
     if found.parent:
         status["target"] = {
             "kind": found.parent.kind,
@@ -48,9 +56,10 @@ def outcome(
             "instance": found.instance,
         }
         if found.parent.kind == "Group":
-            status["groupMode"] = "GroupHook"
+            status["groupMode"] = "ProjectHooks" if by_projects else "GroupHook"
     if found.pushed:
-        status["hookID"] = found.pushed.hook_id
+        if found.pushed.hook_id:
+            status["hookID"] = found.pushed.hook_id
         status["secret"] = {
             "generation": found.pushed.generation,
             "type": found.pushed.verification,
@@ -63,7 +72,12 @@ def outcome(
         status["lastHandledReconcileAt"] = resource.requested
     status |= {ANSWERED[asker]: value for asker, value in found.rotations_answered.items() if value is not None}
     notes = [note for kind in (READY, SECRET_CURRENT) for note in _transition(resource, conditions, kind)]
-    return Outcome(status, [*found.notes, *notes], error, found.again)
+    return Outcome(status, [*found.notes, *notes], error, found.again, found.wake)
+
+
+def followed(found: Findings) -> list[Condition]:
+    """What the projects of a group add up to; empty where a single hook is looked after."""
+    return list(found.sum.conditions) if found.sum else []
 
 
 def installed(found: Findings) -> list[Condition]:

@@ -20,9 +20,16 @@ class Ref:
     kind: str
     namespace: str
     name: str
+    member: int = 0
+    """Of a group that is followed project by project: the id of one of them; 0: the resource as a whole."""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}" + (f" (project {self.member})" if self.member else "")
+
+    @property
+    def whole(self) -> Ref:
+        """The resource that this is one project of, or is."""
+        return Ref(self.kind, self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,14 @@ class Resource:
         """Reads a resource as the Kubernetes API shows it."""
         meta = mapping(body.get("metadata"))
         deleted_at, finalizers = meta.get("deletionTimestamp"), meta.get("finalizers")
-        generation = meta.get("generation")
+        generation, member = meta.get("generation"), meta.get("member")
         return cls(
-            ref=Ref(str(body.get("kind")), str(meta.get("namespace") or "default"), str(meta.get("name"))),
+            ref=Ref(
+                str(body.get("kind")),
+                str(meta.get("namespace") or "default"),
+                str(meta.get("name")),
+                member if isinstance(member, int) else 0,
+            ),
             uid=str(meta.get("uid")),
             generation=generation if isinstance(generation, int) else 1,
             spec=mapping(body.get("spec")),
@@ -96,6 +108,8 @@ class Outcome:
     error: OperatorError | None = None
     again: float | None = None
     """Seconds after which to come back, if that is sooner than usual."""
+    wake: Sequence[Ref] = ()
+    """What is worth a run because of this one."""
 
 
 def mapping(value: object) -> Body:

@@ -29,7 +29,13 @@ from gitpulse_operator.domain.plan import Pushed
 from gitpulse_operator.domain.revival import triggers
 from gitpulse_operator.domain.rotation import Decision, Facts, Wish
 from gitpulse_operator.domain.spec import ProjectSpec
-from gitpulse_operator.errors import HookSecretMissing, OperatorError, RateLimited, SignatureUnavailable
+from gitpulse_operator.errors import (
+    ClusterUnavailable,
+    HookSecretMissing,
+    OperatorError,
+    RateLimited,
+    SignatureUnavailable,
+)
 from gitpulse_operator.metrics import ROTATIONS
 from gitpulse_operator.names import secret_name
 from gitpulse_operator.reconcile.findings import Findings
@@ -82,18 +88,22 @@ class Rotation:
         world: World,
     ) -> Rotation:
         """Reads what there is; makes the first generation if there is none."""
-        brought = await _brought(resource, spec, world)
+        data = await stored(resource, world)
+        held = generations(data)
+        if not resource.ref.member:
+            brought = await _brought(resource, spec, world)
+        elif held:
+            brought = held[0].material if held[0].brought else None
+        else:
+            raise ClusterUnavailable("its group has no secret yet")
         verification = _verification(spec, brought, pushed, version)
         (feedback,) = await world.directory.feedback(route_id)
-        name = secret_name(resource.ref.name)
-        data = await world.cluster.secret(resource.ref.namespace, name) or {}
-        held = generations(data)
         if not held:
             # In place of a Secret that was lost comes a number that nothing speaks of yet.
             number = max([found.pushed.generation if found.pushed else 0, *feedback.accepted]) + 1
             held = [_made(number, brought, world)]
             data = held[0].entry
-            await world.cluster.create_secret(resource, name, data)
+            await world.cluster.create_secret(resource, secret_name(resource.ref.name), data)
         return cls(resource, spec, found, parent, route_id, pushed, brought, verification, world, data, held, feedback)
 
     @property
@@ -114,8 +124,30 @@ class Rotation:
 
     # --- before the hook is looked after ------------------------------------------------------------------------------
 
+    @property
+    def led(self) -> bool:
+        """Whether it is one of many with the same generations, which their group begins and ends."""
+        return self.resource.ref.member != 0
+
+    async def lead(self, pushed: Pushed, *, proven: bool) -> bool:
+        """Begins and ends it for all projects of a group. Returns whether the generations have changed.
+
+        `pushed` is what all of them were given, `proven`: whether each has delivered with it.
+        """
+        before, self.pushed = self.held, pushed
+        self.feedback = Feedback({pushed.generation: 1} if proven else {}, None, "")
+        await self.begin(None)
+        if self.held == before:
+            self.given(pushed)
+            if rotation.decide(self._facts(None)).step == "Drop":
+                await self.drop()
+        self._stand(rotation.decide(self._facts(None)))
+        return self.held != before
+
     async def begin(self, hook: ObservedHook | None) -> None:
         """Stores a new generation beside the old one, if it is time for that."""
+        if self.led:
+            return
         self.wish = self._wish()
         facts = self._facts(hook)
         decision = rotation.decide(facts)
@@ -278,6 +310,13 @@ class Rotation:
                 return "", 0.0
             trouble = attempt.said
         return trouble, 0.0
+
+
+async def stored(resource: Resource, world: World) -> Mapping[str, bytes]:
+    """What its Kubernetes Secret holds; for a project of a group, what that of the group held when it was last read."""
+    if resource.ref.member:
+        return world.memory.group(resource.ref.whole).secret
+    return await world.cluster.secret(resource.ref.namespace, secret_name(resource.ref.name)) or {}
 
 
 def _made(number: int, brought: bytes | None, world: World) -> Generation:

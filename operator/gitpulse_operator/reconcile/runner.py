@@ -8,15 +8,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gitpulse_operator.domain.patch import merge_patch
+from gitpulse_operator.domain.patch import merge_patch, merged
 from gitpulse_operator.errors import Defect, OperatorError
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.metrics import RECONCILE_ERRORS, RECONCILE_TIME, RECONCILE_TOTAL, STATUS_WRITES
 from gitpulse_operator.names import CONNECTION, PROJECT
 from gitpulse_operator.reconcile.connection import reconcile_connection
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.project import cleanup_project, reconcile_project
-from gitpulse_operator.reconcile.resource import Outcome, Ref, Resource
+from gitpulse_operator.reconcile.resource import Body, Outcome, Ref, Resource, mapping
 from gitpulse_operator.reconcile.rotations import Rotations
 
 logger = logging.getLogger(__name__)
@@ -45,14 +44,18 @@ class Runner:
     def __init__(
         self,
         world: World,
-        inventory: Inventory,
         *,
         resync_interval: float,
         begun: Callable[[Resource], None] = lambda _: None,
+        wake: Callable[[Ref, float], None] = lambda _ref, _delay: None,
     ) -> None:
-        """`begun` is told of each resource that a run answers to, as that run sees it."""
+        """`begun` is told of each resource that a run answers to, as that run sees it.
+
+        `wake` is told of others that are worth a run because of this one, after so many seconds.
+        """
         self._world = world
-        self._inventory = inventory
+        self._inventory = world.inventory
+        self._wake = wake
         self._resync_interval = resync_interval
         self._begun = begun
         self._failures: Counter[Ref] = Counter()
@@ -61,13 +64,15 @@ class Runner:
     async def run(self, ref: Ref) -> Run:
         """Looks after a resource. Raises nothing."""
         try:
-            body = self._inventory.get(ref) or await self._world.cluster.read(ref)
-            resource = Resource.from_body(body) if body else None
+            resource = await self._resource(ref)
             if resource is None or resource.deleted_at:
                 self._rotations.forget(ref)
+            if resource and ref.member and resource.deleted_at:
+                await self._take_leave(resource)
             if resource is None or resource.deleted_at or (ref.kind == PROJECT and not resource.held):
                 return Run(None)
-            self._begun(resource)
+            if not ref.member:
+                self._begun(resource)
             outcome = await self._reconcile(resource)
             if outcome is None:
                 return Run(None)
@@ -83,9 +88,32 @@ class Runner:
         _count(ref, outcome.error)
         if outcome.error:
             logger.warning("%s: %s", ref, outcome.error)
-        jitter = 0.9 + 0.2 * (zlib.crc32(resource.uid.encode()) % 1000) / 1000
+        jitter = 0.9 + 0.2 * (zlib.crc32(f"{resource.uid}{ref.member}".encode()) % 1000) / 1000
         again = self._resync_interval * jitter
         return Run(again if outcome.again is None else min(again, outcome.again), outcome.error)
+
+    async def _resource(self, ref: Ref) -> Resource | None:
+        body = self._inventory.get(ref)
+        if ref.member:
+            whole = self._inventory.get(ref.whole)
+            if whole is None or Resource.from_body(whole).deleted_at:  # whose clean-up takes care of this one too
+                return None
+        elif body is None:
+            body = await self._world.cluster.read(ref)
+            if body:
+                self._inventory.put(ref, body)
+        return Resource.from_body(body) if body else None
+
+    async def _take_leave(self, member: Resource) -> None:
+        """The project is not in the group any more."""
+        for note in await cleanup_project(member, self._world):
+            logger.warning("%s: %s", member.ref, note.message)
+        self._inventory.drop(member.ref)
+        self._changed(member.ref)
+
+    def _changed(self, member: Ref) -> None:
+        """Has the group add up again, the later the more projects there are."""
+        self._wake(member.whole, max(2.0, len(self._inventory.members(member.whole)) / 200))
 
     async def clean_up(self, resource: Resource) -> None:
         """Removes what there is of a deleted project. Raises what is worth waiting for."""
@@ -99,17 +127,32 @@ class Runner:
         kind = resource.ref.kind
         with RECONCILE_TIME.labels(kind).time():
             outcome = await RECONCILERS[kind](resource, self._world)
-        self._rotations.note(resource.ref, outcome.status)
+        if not resource.ref.member:
+            self._rotations.note(resource.ref, outcome.status)
         if patch := merge_patch(resource.status, outcome.status):
-            STATUS_WRITES.labels(kind).inc()
-            after = await self._world.cluster.write_status(resource, patch)
+            after = self._write(resource, patch) if resource.ref.member else await self._write_out(resource, patch)
             if after is None:  # deleted meanwhile; a project never is, our finalizer holds it
                 self._inventory.drop(resource.ref)
                 return None
             self._inventory.put(resource.ref, after)
+        for ref in outcome.wake:
+            self._wake(ref, 0.0)
         for note in outcome.notes:
-            await self._world.cluster.note(resource, note)
+            if resource.ref.member:  # an Event for each of thousands would tell nobody anything
+                logger.info("%s: %s: %s", resource.ref, note.reason, note.message)
+            else:
+                await self._world.cluster.note(resource, note)
         return outcome
+
+    async def _write_out(self, resource: Resource, patch: Body) -> Body | None:
+        STATUS_WRITES.labels(resource.ref.kind).inc()
+        return await self._world.cluster.write_status(resource, patch)
+
+    def _write(self, member: Resource, patch: Body) -> Body | None:
+        """Of a project of a group, only the inventory has a status. The group may have told it of a new spec by now."""
+        self._changed(member.ref)
+        body = self._inventory.get(member.ref)
+        return {**body, "status": merged(mapping(body.get("status")), patch)} if body else None
 
     def _retry(self, ref: Ref, error: OperatorError) -> Run:
         _count(ref, error)

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from gitpulse_operator.adapters.manifests import _merged
 from gitpulse_operator.domain.conditions import Condition, failure, find, to_status
-from gitpulse_operator.domain.patch import merge_patch
+from gitpulse_operator.domain.patch import merge_patch, merged
 from gitpulse_operator.domain.versions import parse_version
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -50,7 +49,7 @@ objects = st.recursive(
 
 @given(objects, objects)
 def test_a_patch_makes_one_status_the_other(before, after):
-    assert _merged(before, merge_patch(before, after)) == after
+    assert merged(before, merge_patch(before, after)) == after
     assert merge_patch(after, after) == {}
 
 

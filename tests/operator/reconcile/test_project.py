@@ -264,18 +264,10 @@ async def test_a_group_has_its_hook(house):
 async def test_a_group_without_licence_says_what_it_needs(house):
     house.simulator.world.instance.tier = "free"
     house.simulator.world.instance.unlicensed_group_hooks_status = 403
-    house.projects = {"acme": house.project(group="acme")}
+    house.projects = {"acme": house.project(group="acme", groupMode="GroupHook")}
     done = await house.run()
     assert conditions(done["acme"])["Stalled"] == ("True", "Forbidden")
     assert "Premium" in done["acme"].ready.message
-
-
-async def test_what_is_not_supported_says_so(house):
-    house.projects = {"website": house.project(group="acme", groupMode="ProjectHooks")}
-    done = await house.run()
-    assert conditions(done["website"])["Stalled"] == ("True", "NotSupported")
-    assert "groupMode" in done["website"].ready.message
-    assert house.hooks() == []
 
 
 async def test_observe_tells_and_touches_nothing(house):

@@ -1,0 +1,250 @@
+"""Follows a group by a hook in each of its projects, present and future. See docs/decisions/0005.
+
+Each project becomes a member: a resource that only the inventory knows, looked after by the same code as any other one.
+A run over the group lists its projects, makes members of new ones, sends off those that are gone, leads the rotation of
+the secret that they share, and adds up what their runs have found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from gitpulse_operator.domain.conditions import READY, find, timestamp
+from gitpulse_operator.domain.events import GROUP_ONLY
+from gitpulse_operator.domain.fleet import Status, Sum, add_up, given, pack, unpack
+from gitpulse_operator.domain.hooks import Parent
+from gitpulse_operator.domain.plan import Pushed
+from gitpulse_operator.domain.spec import ProjectSpec
+from gitpulse_operator.domain.versions import parse_version
+from gitpulse_operator.errors import OperatorError, TargetNotFound
+from gitpulse_operator.names import FINALIZER
+from gitpulse_operator.reconcile import hook
+from gitpulse_operator.reconcile.findings import Findings
+from gitpulse_operator.reconcile.ports import GitLab, World
+from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource, mapping
+from gitpulse_operator.reconcile.rotation import Rotation
+
+LIST_EVERY = timedelta(minutes=5)
+"""A run that comes sooner than so long after a listing goes by that one, unless the spec or somebody asks for more."""
+AT_ONCE = 8
+"""Hooks that are removed at one time."""
+
+
+def is_listing_due(resource: Resource, world: World) -> bool:
+    """Whether the next run asks GitLab which projects there are."""
+    memory = world.memory.group(resource.ref)
+    since = memory.listed_at
+    return since is None or memory.listed_for != resource.wishes or world.clock() - since >= LIST_EVERY
+
+
+async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: World) -> None:
+    """One run over the group. Raises OperatorError."""
+    gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
+    version = parse_version(await gitlab.version())
+    memory = world.memory.group(resource.ref)
+    await _load(resource, found, world)
+    before = await hook.known_parent(resource, found, gitlab, world)
+    parent = before
+    found.group_mode, found.instance = "ProjectHooks", gitlab.url
+    if is_listing_due(resource, world):
+        parent, projects = await _list(gitlab, spec, before)
+        found.wake += _enlist(resource, gitlab.url, projects, world)
+        await _keep(resource, world)  # before any of them gets a hook, which would else be forgotten in a crash
+        memory.listed_for, memory.listed_at = resource.wishes, world.clock()
+    assert parent is not None
+    found.credentials_valid = True
+    if before is None:
+        found.parent = parent
+    route_id = hook.url_id(resource, parent, world)
+    stands = found.pushed if found.pushed and found.pushed.hook_id else None
+    secrets = await Rotation.load(resource, spec, found, parent, route_id, found.pushed, version, world)
+    if stands is None and spec.adoption_policy != "Observe":
+        statuses = [status for status, _ in _members(resource, world).values()]
+        now = given(statuses, [generation.number for generation in secrets.held])
+        pushed = Pushed(0, now.generation, "Token" if now.verification == "Token" else secrets.verification)
+        if await secrets.lead(pushed, proven=now.proven):
+            found.wake += world.inventory.members(resource.ref)
+    memory.secret = secrets.data
+    await _publish(resource, world)
+    found.sum = _sum(resource, world)
+    if spec.adoption_policy != "Observe" and (stands is None or found.sum.complete):
+        if stands and before and before.id not in (_members(resource, world) if before.kind == "Project" else ()):
+            await hook.remove(gitlab, before, hook.desired_for(resource, spec, before, world))
+            await world.directory.withdraw(hook.url_id(resource, before, world))
+            found.notes.append(
+                Note("Normal", "HookRemoved", f"Each project has its hook now: that of {before.path} is gone")
+            )
+        if stands:
+            found.pushed = None
+        found.parent = parent
+    await _keep(resource, world)
+
+
+async def leave(resource: Resource, found: Findings, world: World) -> None:
+    """Sends off all members: one hook stands in their place. Raises OperatorError."""
+    await _load(resource, found, world)
+    refs = world.inventory.members(resource.ref)
+    world.memory.group(resource.ref).listed_at = None
+    for ref in refs:
+        if found.parent and found.parent.key == f"project/{ref.member}":  # its hook is the one that stands now
+            world.inventory.drop(ref)
+        else:
+            found.wake += _send_off(ref, world)
+    await _keep(resource, world)
+    if not world.inventory.members(resource.ref):
+        found.group_mode = "GroupHook"
+
+
+async def hold(resource: Resource, found: Findings, world: World) -> None:
+    """Lets the members know of a spec by which nothing is to be done. Raises OperatorError."""
+    await _load(resource, found, world)
+    for ref in world.inventory.members(resource.ref):
+        body = world.inventory.get(ref) or {}
+        status, leaving = mapping(body.get("status")), mapping(body.get("metadata")).get("deletionTimestamp")
+        world.inventory.put(ref, _body(resource, ref.member, status, leaving if isinstance(leaving, str) else None))
+
+
+async def remove_all(resource: Resource, found: Findings, world: World) -> None:
+    """Removes the hooks of all projects. Raises the first error once all were tried."""
+    await _load(resource, found, world)
+    some = asyncio.Semaphore(AT_ONCE)
+
+    async def remove(ref: Ref) -> None:
+        body = world.inventory.get(ref)
+        async with some:
+            member = Resource.from_body(body or {})
+            remembered = Findings.remembered(member)
+            await hook.remove_hooks(member, remembered, world)
+            await hook.withdraw_route(member, remembered, world)
+        world.inventory.drop(ref)
+
+    refs = world.inventory.members(resource.ref)
+    results = await asyncio.gather(*map(remove, refs), return_exceptions=True)
+    if not refs:
+        return
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, OperatorError):
+            raise result
+    await _keep(resource, world)
+    if trouble := next((result for result in results if isinstance(result, OperatorError)), None):
+        raise trouble
+
+
+# --- GitLab's list of projects ----------------------------------------------------------------------------------------
+
+
+async def _list(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> tuple[Parent, list[Parent]]:
+    """The group, followed by its id once it is known, and its projects."""
+    if before and before.kind == "Group" and spec.target.lower() in (before.path.lower(), str(before.id)):
+        try:
+            return before, await gitlab.projects(before)
+        except TargetNotFound:
+            pass  # perhaps made anew under its old name
+    parent = await gitlab.resolve("Group", spec.target)
+    return parent, await gitlab.projects(parent)
+
+
+def _enlist(resource: Resource, instance: str, projects: list[Parent], world: World) -> list[Ref]:
+    """Brings the members in line with a listing. Returns those that are worth a run."""
+    inventory = world.inventory
+    worth: list[Ref] = []
+    for project in projects:
+        ref = Ref(resource.ref.kind, resource.ref.namespace, resource.ref.name, project.id)
+        before = inventory.get(ref)
+        known = Resource.from_body(before) if before else None
+        status = known.status if known and not known.deleted_at else {}  # one that was leaving comes as a new one
+        target = {"kind": "Project", "id": project.id, "path": project.path, "instance": instance}
+        if mapping(status.get("target")).get("instance", instance) == instance:  # else its own run sees what to do
+            status = {**status, "target": target}
+        inventory.put(ref, _body(resource, project.id, status, None))
+        ready = find(known.conditions, READY) if known else None
+        same = known and known.deleted_at is None and known.wishes == resource.wishes
+        if not same or ready is None or ready.status != "True":
+            worth.append(ref)
+    listed = {project.id for project in projects}
+    gone = [ref for ref in inventory.members(resource.ref) if ref.member not in listed]
+    return worth + [woken for ref in gone for woken in _send_off(ref, world)]
+
+
+def _send_off(ref: Ref, world: World) -> list[Ref]:
+    """The next run over it takes its hook away. Returns whom to wake for that."""
+    body = world.inventory.get(ref) or {}
+    meta = mapping(body.get("metadata"))
+    if meta.get("deletionTimestamp"):
+        return []
+    world.inventory.put(ref, {**body, "metadata": {**meta, "deletionTimestamp": timestamp(world.clock())}})
+    return [ref]
+
+
+# --- members ----------------------------------------------------------------------------------------------------------
+
+
+def _body(resource: Resource, project: int, status: Body, leaving: str | None) -> Body:
+    """A member as if it were a GitPulseProject for this project, with the uid and secret of its group's."""
+    spec = {name: value for name, value in resource.spec.items() if name not in ("group", "groupMode")}
+    events = spec.get("events")
+    if isinstance(events, list):
+        spec["events"] = [event for event in events if event not in GROUP_ONLY]
+    return {
+        "kind": resource.ref.kind,
+        "metadata": {
+            "namespace": resource.ref.namespace,
+            "name": resource.ref.name,
+            "uid": resource.uid,
+            "generation": resource.generation,
+            "annotations": resource.annotations,
+            "finalizers": [FINALIZER],
+            "member": project,
+            **({"deletionTimestamp": leaving} if leaving else {}),
+        },
+        "spec": spec | {"project": str(project)},
+        "status": status,
+    }
+
+
+def _members(resource: Resource, world: World) -> Mapping[int, tuple[Status, str | None]]:
+    """Project id -> its status, and since when it is on its way out, if it is."""
+    bodies = {ref.member: world.inventory.get(ref) or {} for ref in world.inventory.members(resource.ref)}
+    return {
+        project: (mapping(body.get("status")), _text(mapping(body.get("metadata")).get("deletionTimestamp")))
+        for project, body in bodies.items()
+    }
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _sum(resource: Resource, world: World) -> Sum:
+    return add_up({project: status for project, (status, leaving) in _members(resource, world).items() if not leaving})
+
+
+async def _publish(resource: Resource, world: World) -> None:
+    """Tells receivers of every hook that there is by earlier runs."""
+    members = [Resource.from_body(world.inventory.get(ref) or {}) for ref in world.inventory.members(resource.ref)]
+    routes = [await hook.known_route(member, Findings.remembered(member), world) for member in members]
+    await world.directory.publish(*[route for route in routes if route])
+
+
+async def _load(resource: Resource, found: Findings, world: World) -> None:
+    """Brings back the members that an earlier operator knew, and wakes them."""
+    memory = world.memory.group(resource.ref)
+    if memory.packed is not None or ("group" not in resource.spec and found.group_mode != "ProjectHooks"):
+        return
+    packed = await world.cluster.memory(resource) or b""
+    for project, (status, leaving) in unpack(packed).items():
+        ref = Ref(resource.ref.kind, resource.ref.namespace, resource.ref.name, project)
+        world.inventory.put(ref, _body(resource, project, status, leaving))
+        found.wake.append(ref)
+    memory.packed = packed
+
+
+async def _keep(resource: Resource, world: World) -> None:
+    """Writes down the members, if anything is new of them that must outlive the operator."""
+    members, memory = _members(resource, world), world.memory.group(resource.ref)
+    packed = pack(members) if members else b""
+    if packed != (memory.packed or b""):
+        await world.cluster.remember(resource, packed)
+        memory.packed = packed
