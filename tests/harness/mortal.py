@@ -52,7 +52,7 @@ class Mortal:
 
 
 async def run_once(house: House, life: Life, name: str = "website") -> Run:
-    """One run of a new operator over a project. Raises Killed."""
+    """One run of a new operator over a project, and over whomever that wakes. Raises Killed."""
     settings = house.write()
     cluster = FolderCluster([house.manifests], house.state)
     async with assembled(settings, cluster) as world:
@@ -62,5 +62,11 @@ async def run_once(house: House, life: Life, name: str = "website") -> Run:
             connections=cast("Connections", Mortal(world.connections, life)),
             directory=cast("Directory", Mortal(world.directory, life)),
         )
-        runner = Runner(mortal, resync_interval=600)
-        return await runner.run(Ref(PROJECT, "default", name))
+        due: dict[Ref, None] = {}
+        runner = Runner(mortal, resync_interval=600, wake=lambda ref, _: due.setdefault(ref))
+        run = await runner.run(Ref(PROJECT, "default", name))
+        while due:
+            ref = next(iter(due))
+            del due[ref]
+            await runner.run(ref)
+        return run

@@ -339,6 +339,25 @@ async def test_an_operator_that_dies_anywhere_leaves_one_hook_each(free):
     assert step > 9
 
 
+async def test_a_project_that_leaves_after_a_death_anywhere_leaves_no_hook_behind(free):
+    """What the dead one has made is known to the next one, though no status tells of it."""
+    step, wish, completed = 0, free.projects, False
+    while not completed:
+        step += 3
+        try:
+            await run_once(free, Span(step), "acme")
+            completed = True
+        except Killed:
+            pass
+        free.simulator.api.archived = True
+        await free.run()
+        assert hooks(free).keys() == ALL - {"acme/api"}, f"it died at step {step}"
+        free.simulator.api.archived, free.projects = False, {}
+        await free.run()
+        assert hooks(free) == {}
+        free.projects = wish
+
+
 def test_what_is_remembered_of_thousands_fits_into_a_config_map():
     """As long as GitLab's numbers and paths are about as long as they are."""
     times = [
