@@ -251,6 +251,7 @@ async def test_a_removal_that_was_interrupted_goes_on_with_the_rest(free):
     free.simulator.world.faults.append(Fault(path=api, status=502))
     await free.run()
     assert hooks(free).keys() == {"acme/api"}
+    assert unpack(base64.b64decode(state(free)["memory"])).keys() == {free.simulator.api.id}, "the others are done"
     await free.run()
     assert hooks(free) == {}
 
@@ -282,6 +283,11 @@ async def test_a_secret_is_rotated_in_all_projects_and_the_old_one_goes_when_eac
                 free.simulator.push({"a": "b"}, project=project)
             await life.settle("acme", *life.members("acme"))
             assert life.resource("acme").status["secret"]["phase"] == "Pushed", "one has not delivered with it"
+            life.later += timedelta(minutes=2)
+            for ref in life.members("acme"):
+                if ref.member != free.simulator.api.id:
+                    await life._runner.run(ref)
+            assert len(state(free)["secrets"]["gitpulse-acme"]) == 2, "nobody ends it alone"
             free.simulator.push({"a": "b"}, project="acme/api")
             await life.settle("acme", *life.members("acme"))
             assert life.resource("acme").status["secret"]["phase"] == "Proven"
@@ -296,6 +302,17 @@ async def test_a_secret_is_rotated_in_all_projects_and_the_old_one_goes_when_eac
         for project in ALL:
             free.simulator.push({"a": "c"}, project=project)
         assert {row.status for hook in ours for row in hook.log.rows} == {200}
+
+
+async def test_no_project_begins_a_rotation_of_what_all_share(free):
+    free.change("acme", secret={"rotationInterval": "2h"})
+    async with Life.begun(free) as life:
+        life.later += timedelta(hours=3)
+        for ref in life.members("acme"):
+            await life._runner.run(ref)
+        assert state(free)["secrets"]["gitpulse-acme"].keys() == {"generation-1"}
+        await life.run("acme")
+        assert state(free)["secrets"]["gitpulse-acme"].keys() == {"generation-1", "generation-2"}
 
 
 async def test_a_hook_that_is_off_holds_up_no_rotation(free):
