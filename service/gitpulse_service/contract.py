@@ -11,13 +11,15 @@ import base64
 import hashlib
 import hmac
 import os
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Sealed = TypeVar("Sealed", "Route", "Backfill")
 
 WEBHOOK_PATH = "/api/v1/webhooks/gitlab"
 """Where GitLab delivers: the bare path for a hook made by hand, with `/{hook_id}` for a managed one."""
@@ -36,10 +38,15 @@ DIRECTORY_ACKS = "gitpulse:directory:acks"
 """Hash: receiver id -> `<version> <unix milliseconds>`, what each live receiver has loaded."""
 
 
+BACKFILLS = "gitpulse:backfills"
+"""Hash: hook id -> sealed `Backfill`, until a worker is done with it."""
+
+
 def feedback_key(hook_id: str) -> str:
     """The hash with a hook's notes, times in Unix milliseconds.
 
-    `accepted:<generation>`: last authentic delivery; `refused`: last refused one, `refused:reason`: why.
+    `accepted:<generation>`: last authentic delivery; `refused`: last refused one, `refused:reason`: why. Of the
+    operator, `off`: the last authentic one before GitLab began to drop events. Of workers, `backfill`: a `Filling`.
     """
     return f"gitpulse:feedback:{hook_id}"
 
@@ -74,6 +81,44 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     """True: a token alone is refused, however right it is."""
 
 
+class Backfill(msgspec.Struct, frozen=True, array_like=True):
+    """What GitLab sent nobody, to be fetched by a worker. Its repr shows no secret."""
+
+    hook_id: str
+    since: int
+    until: int
+    """The gap, Unix seconds."""
+    parent: str
+    """`project/42` or `group/7`."""
+    instance: str
+    """Base URL of the GitLab."""
+    token: str
+    ca_bundle: str | None
+    rate: float
+    """Requests a second."""
+
+    def __repr__(self) -> str:
+        return f"Backfill({self.parent} of {self.instance}, {self.since} to {self.until})"
+
+
+class Filling(msgspec.Struct, frozen=True):
+    """How far a backfill has come. It holds no secret."""
+
+    since: int
+    until: int
+    """As in the request that it is about."""
+    state: Literal["Running", "Done", "Failed"] = "Running"
+    counts: dict[str, int] = {}
+    """Kind -> rows that were not known, or not as they are."""
+    error: str = ""
+    projects: int = 1
+    """Page of the list of projects, which come by growing id."""
+    done: int = 0
+    """The last project that is done; then of the next one, the kind and its page to be read now."""
+    kind: int = 0
+    page: int = 1
+
+
 def hook_id(installation_key: bytes, owner: str, parent: str) -> str:
     """An unguessable, stable name for a hook in a URL: 32 characters of a-z and 2-7.
 
@@ -89,32 +134,30 @@ def installation_id(installation_key: bytes) -> str:
 
 
 class Unsealable(ValueError):
-    """A directory record that this installation key did not seal, or not for this hook."""
+    """A record that this installation key did not seal, or not for this hook, or not as one of this kind."""
 
 
-def seal(installation_key: bytes, route: Route) -> bytes:
-    """Encrypts a route (AES-256-GCM, bound to its hook id) for the directory."""
-    nonce = os.urandom(12)
-    return nonce + AESGCM(_sealing_key(installation_key)).encrypt(nonce, _encode(route), route.hook_id.encode())
+def seal(installation_key: bytes, record: Route | Backfill) -> bytes:
+    """Encrypts a record (AES-256-GCM, bound to its kind and hook id)."""
+    nonce, bound = os.urandom(12), _bound(type(record), record.hook_id)
+    return nonce + AESGCM(_sealing_key(installation_key)).encrypt(nonce, msgspec.msgpack.encode(record), bound)
 
 
-def unseal(installation_key: bytes, hook: str, sealed: bytes) -> Route:
-    """Opens one record of the directory. Raises Unsealable."""
+def unseal(installation_key: bytes, hook: str, sealed: bytes, kind: type[Sealed] = Route) -> Sealed:  # type: ignore[assignment]
+    """Opens a record of this kind. Raises Unsealable."""
     try:
-        plain = AESGCM(_sealing_key(installation_key)).decrypt(sealed[:12], sealed[12:], hook.encode())
-        return _decode(plain)
+        plain = AESGCM(_sealing_key(installation_key)).decrypt(sealed[:12], sealed[12:], _bound(kind, hook))
+        return msgspec.msgpack.decode(plain, type=kind)
     except (InvalidTag, ValueError) as error:  # msgspec's errors are ValueErrors; a nonce that is too short is one too
-        raise Unsealable(
-            f"the directory's record of hook {hook} was not sealed with this GITPULSE_INSTALLATION_KEY"
-        ) from error
+        raise Unsealable(f"the record of hook {hook} was not sealed with this GITPULSE_INSTALLATION_KEY") from error
 
 
 def _sealing_key(installation_key: bytes) -> bytes:
     return hashlib.blake2b(b"directory", key=installation_key, digest_size=32).digest()
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Route).decode
+def _bound(kind: type, hook: str) -> bytes:
+    return hook.encode() if kind is Route else f"{kind.__name__}\0{hook}".encode()
 
 
 # --- settings that both sides must agree on ---------------------------------------------------------------------------

@@ -59,3 +59,13 @@ class Undecodable(ServiceError):
     """A delivery whose body is not what GitLab sends for its kind; trying again changes nothing."""
 
     reason = "Undecodable"
+
+
+class GitLabFailed(ServiceError):
+    """GitLab refuses to tell (a `status` of 300 to 499), or does not answer; then `retry_after` is in seconds."""
+
+    reason = "GitLabFailed"
+
+    def __init__(self, message: str, *, status: int = 0, retry_after: float = 15.0) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after

@@ -74,3 +74,8 @@ DRAIN_FAILURES = Counter(
     "Drains that stopped because log or database were away; they try again.",
     ["reason"],
 )
+BACKFILLS = Counter(
+    "gitpulse_backfills_total",
+    "Gaps that GitLab's REST API was asked to fill, by how that ended: done or failed.",
+    ["result"],
+)

@@ -27,7 +27,7 @@ class ServiceSettings(SharedSettings):
     installation_key: InstallationKey | None = Field(default=None, repr=False)
     """Opens the directory of managed hooks: 32 bytes in base64, the operator's own key.
 
-    Without it only the hook made by hand is served.
+    Without it a receiver serves only the hook made by hand, and a worker fills no gaps from GitLab's API.
     """
 
     gitlab_webhook_secret: SecretStr | None = Field(default=None, validation_alias="GITLAB_WEBHOOK_SECRET")

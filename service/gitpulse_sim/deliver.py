@@ -94,6 +94,7 @@ class Engine:
         """Starts the deliveries of one event to all hooks that hear of it; waits only while too many are under way."""
         if isinstance(parent, Project):
             parent.events[event.toggle] += 1
+            parent.last_event_at = self._world.clock.now()
         hooks = [hook for hook in self._world.hooks_for(parent) if self._wanted(hook, event)]
         body = msgspec.json.encode(event.data) if hooks else b""
         for hook in hooks:

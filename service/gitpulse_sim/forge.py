@@ -106,6 +106,7 @@ class Forge:
         if len(changes) > self.world.instance.push_event_hooks_limit:
             return
         for change in changes:
+            project.pushes.append((self.world.clock.now(), user, change))
             toggle = "tag_push_events" if change.is_tag else "push_events"
             await self.tell(project, toggle, push(self.frame, project, user, change), branch=change.branch)
             await self._update_merge_requests(project, user, change)

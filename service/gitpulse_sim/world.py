@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gitpulse_sim.clock import Clock
 from gitpulse_sim.errors import BadRequest
@@ -19,6 +19,9 @@ from gitpulse_sim.instance import Instance
 from gitpulse_sim.people import AccessToken, Role, User
 from gitpulse_sim.repository import Repository
 from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline
+
+if TYPE_CHECKING:
+    from gitpulse_sim.payloads.push import RefChange
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -64,13 +67,19 @@ class Project(Place):
     issues: list[Issue] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
+    pushes: list[tuple[datetime, User, RefChange]] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     """How many events of each kind (by toggle) happened here, whether or not a hook wanted them."""
+    last_event_at: datetime | None = None
     kind: ParentKind = field(default="project", init=False)
 
     @property
     def full_path(self) -> str:
         return f"{self.group.full_path}/{self.path}"
+
+    @property
+    def last_activity_at(self) -> datetime:
+        return self.last_event_at or self.created_at
 
     def lineage(self) -> list[Group | Project]:
         """The project and the groups above it, the top-level one last."""

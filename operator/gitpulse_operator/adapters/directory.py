@@ -5,9 +5,11 @@ Each record is sealed; each change is written in one transaction with its entry 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
 from typing import Any, cast
 
+import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -16,11 +18,14 @@ from redis.exceptions import RedisError
 from gitpulse_operator.domain.delivery import Feedback
 from gitpulse_operator.errors import DirectoryUnavailable
 from gitpulse_service.contract import (
+    BACKFILLS,
     DIRECTORY,
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
     DIRECTORY_CHANGES_KEPT,
     DIRECTORY_COMPLETE,
+    Backfill,
+    Filling,
     Route,
     Unsealable,
     feedback_key,
@@ -93,6 +98,22 @@ class RedisDirectory:
                 all_of_them.hgetall(feedback_key(hook_id))
             return [_feedback(found) for found in await self._run(all_of_them.execute())]
 
+    async def note_off(self, hook_id: str, last: int) -> None:
+        """Notes that GitLab drops what happens since `last` (Unix milliseconds; 0: now), if it is not noted yet."""
+        async with self._redis.pipeline(transaction=True) as both:
+            both.hsetnx(feedback_key(hook_id), "off", str(last or time.time_ns() // 1_000_000))
+            both.persist(feedback_key(hook_id))  # until the next delivery
+            await self._run(both.execute())
+
+    async def hand_over(self, request: Backfill) -> None:
+        """Asks workers for a backfill, in place of one of the same hook that they are not done with."""
+        begun = msgspec.json.encode(Filling(request.since, request.until))
+        async with self._redis.pipeline(transaction=True) as together:
+            together.hset(BACKFILLS, request.hook_id, cast("Any", seal(self._key, request)))
+            together.hset(feedback_key(request.hook_id), "backfill", cast("Any", begun))
+            together.hdel(feedback_key(request.hook_id), "off")
+            await self._run(together.execute())
+
     def _is(self, route: Route, sealed: bytes | None) -> bool:
         try:
             return sealed is not None and unseal(self._key, route.hook_id, sealed) == route
@@ -111,5 +132,11 @@ class RedisDirectory:
 def _feedback(found: dict[bytes, bytes]) -> Feedback:
     notes = {field.decode(): value.decode() for field, value in found.items()}
     accepted = {int(k.removeprefix("accepted:")): int(v) for k, v in notes.items() if k.startswith("accepted:")}
-    refused = notes.get("refused")
-    return Feedback(accepted, int(refused) if refused else None, notes.get("refused:reason", ""))
+    refused, off = notes.get("refused"), notes.get("off")
+    return Feedback(
+        accepted,
+        int(refused) if refused else None,
+        notes.get("refused:reason", ""),
+        int(off) if off else None,
+        notes.get("backfill", ""),
+    )

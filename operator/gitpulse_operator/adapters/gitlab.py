@@ -75,6 +75,7 @@ class RestGitLab:
         self, spec: ConnectionSpec, token: str, *, timeout: float, pool: concurrent.futures.ThreadPoolExecutor
     ) -> None:
         self.url = spec.url
+        self._spec = spec
         self._token = token
         self._timeout = timeout
         self._verify = self._keep(spec.ca_bundle) if spec.ca_bundle else True
@@ -85,6 +86,9 @@ class RestGitLab:
         self._clients = threading.local()  # python-gitlab promises nothing about threads: each has a client of its own
         self._version: str | None = None
         self._asking = asyncio.Lock()
+
+    def access(self) -> tuple[ConnectionSpec, str]:
+        return self._spec, self._token
 
     async def version(self, *, fresh: bool = False) -> str:
         async with self._asking:

@@ -31,6 +31,10 @@ class Feedback:
     """Secret generation -> its last authentic delivery."""
     refused: int | None
     refused_reason: str
+    off: int | None = None
+    """The last authentic delivery before GitLab began to drop what happened; None: it drops nothing that we know of."""
+    backfill: str = ""
+    """What workers say of the newest one, in their words."""
 
     @property
     def last(self) -> int:

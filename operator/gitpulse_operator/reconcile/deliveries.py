@@ -9,6 +9,7 @@ from datetime import datetime
 from gitpulse_operator.domain.conditions import DELIVERING, find
 from gitpulse_operator.domain.delivery import LOGS_SINCE, Feedback, Log, delivering, is_doubtful
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
+from gitpulse_operator.domain.repair import RESENDS_SINCE
 from gitpulse_operator.domain.revival import anyone_alive, lasted, triggers
 from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import RateLimited
@@ -41,11 +42,15 @@ async def prove(resource: Resource, hook: Hook, found: Findings, world: World) -
     before = find(resource.conditions, DELIVERING)
     found.revivable = hook.revivable
     advice = ""
-    if found.hook.state != "executable":
-        advice = await _revive(resource, hook, found, world)
     (feedback,) = await world.directory.feedback(hook.id)
+    if found.hook.state != "executable":
+        await world.directory.note_off(hook.id, feedback.last)  # before a test delivery becomes the last one
+        advice = await _revive(resource, hook, found, world)
+        (feedback,) = await world.directory.feedback(hook.id)
     log = await _look(resource, hook, found.hook, feedback, world)
     found.delivering = delivering(found.hook, feedback, log, before, world.clock())
+    if found.delivering.status == "False" and parse_version(await hook.gitlab.version()) < RESENDS_SINCE:
+        await world.directory.note_off(hook.id, feedback.last)  # what fails is as good as dropped
     if advice:
         found.delivering = replace(found.delivering, message=f"{found.delivering.message} {advice}")
 

@@ -13,6 +13,7 @@ from gitpulse_operator.domain.delivery import Feedback, is_news
 from gitpulse_operator.domain.revival import anyone_alive
 from gitpulse_operator.metrics import HOOKS
 from gitpulse_operator.names import PROJECT
+from gitpulse_operator.reconcile.backfill import is_over
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Ref, Resource, mapping
@@ -75,6 +76,8 @@ class News:
         memory = self._world.memory.of(hook)
         if received and memory.waits_for_receiver:
             memory.waits_for_receiver = False
+            return True
+        if is_over(resource.status, feedback[hook]):
             return True
         seen = self._seen.get(hook)
         return feedback[hook] != seen and is_news(before, feedback[hook], seen, self._world.clock())

@@ -19,7 +19,7 @@ from gitpulse_operator.domain.spec import ConnectionSpec
 from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.reconcile.memory import Memory
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
-from gitpulse_service.contract import Route
+from gitpulse_service.contract import Backfill, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ class GitLab(Protocol):
     @property
     def url(self) -> str:
         """Its base URL, without a trailing slash; the name of the instance everywhere."""
+        ...
+
+    def access(self) -> tuple[ConnectionSpec, str]:
+        """How to speak to it, and the token."""
         ...
 
     async def version(self, *, fresh: bool = False) -> str:
@@ -143,6 +147,14 @@ class Directory(Protocol):
 
     async def feedback(self, *hook_ids: str) -> list[Feedback]:
         """What receivers have noted about each of these hooks, in one go."""
+        ...
+
+    async def note_off(self, hook_id: str, last: int) -> None:
+        """Notes that GitLab drops what happens since `last` (Unix milliseconds; 0: now), if it is not noted yet."""
+        ...
+
+    async def hand_over(self, request: Backfill) -> None:
+        """Asks workers for a backfill, in place of one of the same hook that they are not done with."""
         ...
 
     async def acknowledgements(self) -> Mapping[str, tuple[str, int]]:

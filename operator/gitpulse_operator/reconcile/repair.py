@@ -8,6 +8,7 @@ from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import RateLimited
 from gitpulse_operator.metrics import REPAIRED
+from gitpulse_operator.reconcile.backfill import fill
 from gitpulse_operator.reconcile.deliveries import ITS_TURN, Hook
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.ports import World
@@ -17,11 +18,16 @@ IMPOSSIBLE = Attempt("impossible")
 
 
 async def repair(resource: Resource, hook: Hook, found: Findings, world: World) -> None:
-    """Begins a repair when deliveries arrive again, and goes on with one that is under way."""
-    assert found.hook is not None
+    """Once deliveries arrive again: what failed is sent again, and what was never sent is fetched."""
     assert found.delivering is not None
-    if found.delivering.status != "True":
-        return
+    if found.delivering.status == "True":
+        await _send_again(resource, hook, found, world)
+        await fill(resource, hook, found, world)
+
+
+async def _send_again(resource: Resource, hook: Hook, found: Findings, world: World) -> None:
+    """Begins a repair, or goes on with one that is under way."""
+    assert found.hook is not None
     before = find(resource.conditions, DELIVERING)
     state = Repair.from_status(found.repair)
     begins = found.revived or (before is not None and before.status == "False")

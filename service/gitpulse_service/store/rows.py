@@ -183,18 +183,12 @@ def _pipeline(key: int, event: Pipeline) -> Row:
         "status": it.status,
         "created_at": it.created_at,
         "finished_at": it.finished_at,
-        "version": version(
-            event.updated_at, _PIPELINE_RANK.get(it.status or "", 0), it.status, _seconds(it.finished_at)
-        ),
+        "version": version(event.updated_at, _PIPELINE_RANK.get(it.status or "", 0), it.status),
     }
 
 
 def _received(envelope: Envelope) -> datetime:
     return datetime.fromtimestamp(envelope.received_at / 1000, UTC)
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())
 
 
 def _least(one: Value, other: Value) -> Value:

@@ -17,17 +17,22 @@ from gitpulse_service.store.rows import rows_of
 from gitpulse_service.store.tables import Join
 
 
-async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> None:
-    """Makes the tables say what these deliveries say, all of them or none. Raises StoreUnavailable, StoreRefused."""
-    rows = rows_of(batch)
+async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> dict[str, int]:
+    """Makes the tables say what these deliveries say, all of them or none. Raises StoreUnavailable, StoreRefused.
+
+    Returns for each table how many rows are new, or say more than before.
+    """
+    rows, changed = rows_of(batch), {}
     with store_errors(engine):
         async with engine.execution_options(gitpulse_writes=True).begin() as connection:
             for table, of_table in rows.items():
                 if engine.dialect.name == "postgresql":
                     arrays = {name: [row[name] for row in of_table] for name in of_table[0]}
-                    await connection.execute(_upsert_arrays(table), arrays)
+                    result = await connection.execute(_upsert_arrays(table), arrays)
                 else:
-                    await connection.execute(_upsert_rows(table), of_table)
+                    result = await connection.execute(_upsert_rows(table), of_table)
+                changed[table.name] = result.rowcount
+    return changed
 
 
 @cache

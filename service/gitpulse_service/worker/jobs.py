@@ -1,6 +1,6 @@
 """The arq jobs, and how arq is told to run them: a doorbell that rings is a `drain`, and a sweep rings for the unrung.
 
-The jobs carry no data: what must not be lost is in the event log.
+The jobs carry no data: what must not be lost is in the event log, and among the requests for backfills.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gitpulse_service.store.retention import forget_deliveries
 logger = logging.getLogger(__name__)
 
 JOB = "drain"
+BACKFILL = "backfill"
 JOB_TIMEOUT = 30
 """Seconds. arq keeps a killed worker's job locked for ten more; the sweep does not wait for that."""
 TURN = 10
@@ -54,8 +55,16 @@ async def drain(context: Context, partition: int) -> None:
         raise Retry
 
 
+async def backfill(context: Context) -> None:
+    """Goes on with the backfills that are wanted, for a turn; the sweep rings again while there are any."""
+    try:
+        await context["backfiller"].run(seconds=TURN)
+    except (LogUnavailable, StoreUnavailable) as error:
+        logger.warning("no backfill: %s", error)
+
+
 async def sweep(context: Context) -> None:
-    """Rings for every partition that has a backlog, whoever was to ring for it."""
+    """Rings for every partition that has a backlog, whoever was to ring for it, and for backfills."""
     try:
         backlog = await context["log"].backlog()
     except LogUnavailable as error:
@@ -64,6 +73,7 @@ async def sweep(context: Context) -> None:
     for partition in (partition for partition, waiting in backlog.items() if waiting):
         # The id is this process's own: a killed worker's jobs stay locked for a while.
         await context["redis"].enqueue_job(JOB, partition, _job_id=f"{JOB}:{partition}:{context['consumer']}")
+    await context["redis"].enqueue_job(BACKFILL, _job_id=BACKFILL)  # everybody's: there is one at a time
 
 
 async def retire(context: Context) -> None:
@@ -81,11 +91,11 @@ def arq_settings(settings: ServiceSettings) -> dict[str, Any]:
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it writes two lines a job
     serialize: dict[str, Any] = {"job_serializer": msgspec.json.encode, "job_deserializer": msgspec.json.decode}
     # mypy: arq wants coroutines that take any arguments.
-    job = func(drain, name=JOB, max_tries=sys.maxsize)  # type: ignore[arg-type]
+    jobs = [func(job, max_tries=sys.maxsize) for job in (drain, backfill)]  # type: ignore[arg-type]
     every = cron(sweep, second=set(range(0, 60, SWEEP_EVERY)), run_at_startup=True, max_tries=1)  # type: ignore[arg-type]
     hourly = cron(retire, minute=17, max_tries=1)  # type: ignore[arg-type]
     return {
-        "functions": [job],
+        "functions": jobs,
         "cron_jobs": [every, hourly],
         "redis_pool": ArqRedis(connect(settings.redis_url).connection_pool, **serialize),
         "max_jobs": 64,

@@ -20,12 +20,14 @@ from arq.worker import Worker
 from gitpulse_service import logs, metrics
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import LogUnavailable, ServiceError, StoreUnavailable
-from gitpulse_service.log.connection import log_errors
+from gitpulse_service.log.backfills import Backfills
+from gitpulse_service.log.connection import connect, log_errors
 from gitpulse_service.log.port import EventLog
 from gitpulse_service.log.redis_log import RedisEventLog
 from gitpulse_service.settings import ServiceSettings
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
+from gitpulse_service.worker.backfill import Backfiller
 from gitpulse_service.worker.drain import Drain, Limits
 from gitpulse_service.worker.jobs import Context, arq_settings, backoff
 
@@ -78,9 +80,11 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
     consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     engine = create_engine(_database_url(settings))
     log = RedisEventLog.from_settings(settings)
+    redis = connect(settings.redis_url)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         stack.push_async_callback(log.aclose)
+        stack.push_async_callback(redis.aclose)
         await _patiently(log.backlog)
         await _patiently(lambda: migrate(engine))
         limits = Limits(settings.batch_events, settings.batch_bytes)
@@ -88,6 +92,7 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
             "log": log,
             "engine": engine,
             "drain": Drain(log, engine, consumer=consumer, limits=limits),
+            "backfiller": Backfiller(Backfills(redis, settings.installation_key), engine),
             "consumer": consumer,
             "raw_kept": timedelta(days=settings.raw_retention_days),
         }

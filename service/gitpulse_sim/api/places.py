@@ -91,9 +91,7 @@ async def delete_project(call: Call) -> Response:
 
 
 def _project(frame: Frame, one: Project) -> Data:
-    table = (
-        "id name description path path_with_namespace=full_path created_at last_activity_at=created_at default_branch"
-    )
+    table = "id name description path path_with_namespace=full_path created_at last_activity_at default_branch"
     return frame.fields(one, table) | {
         "name_with_namespace": f"{one.group.name} / {one.name}",
         "empty_repo": one.repository.is_empty,

@@ -18,8 +18,9 @@ from gitpulse_sim.api.door import route
 from gitpulse_sim.api.places import user_row
 from gitpulse_sim.clock import iso_offset
 from gitpulse_sim.frame import Data, Frame
+from gitpulse_sim.payloads.push import RefChange
 from gitpulse_sim.people import User
-from gitpulse_sim.repository import Commit
+from gitpulse_sim.repository import ZEROS, Commit
 from gitpulse_sim.work import Issue, Label, MergeRequest, Pipeline
 from gitpulse_sim.world import Project
 
@@ -97,7 +98,9 @@ FAMILIES = {
         f"{DISCUSSED} merged_at merge_user reviewers source_branch target_branch draft sha=last_commit.sha "
         "merge_commit_sha prepared_at=created_at",
     ),
-    "issues": Family(lambda project: project.issues, "iid", "state", f"{DISCUSSED} issue_type confidential"),
+    "issues": Family(
+        lambda project: project.issues, "iid", "state", f"{DISCUSSED} issue_type confidential", filters=("issue_type",)
+    ),
     "pipelines": Family(
         lambda project: project.pipelines,
         "id",
@@ -120,6 +123,21 @@ async def commits(call: Call) -> list[Data]:
     revisions.append("--all" if everything else await _tip(project, call.text("ref_name", project.default_branch)))
     found = await asyncio.to_thread(repository.log, *revisions, paths=False)
     return [_commit(call, project, one) for one in found]
+
+
+def pushes(call: Call) -> list[Data]:
+    """What was pushed on the days between `after` and `before`, newest first. Other events are not listed."""
+    after, before = call.text("after"), call.text("before", "9999")
+    found = [one for one in call.project().pushes if after < f"{one[0]:%Y-%m-%d}" < before]
+    return [_pushed(call, *one) for one in (found if call.text("sort") == "asc" else found[::-1])]
+
+
+def _pushed(call: Call, at: datetime, user: User, change: RefChange) -> Data:
+    how = "created" if change.before == ZEROS else "removed" if change.after == ZEROS else "pushed"
+    push: Data = {"commit_count": change.total, "action": how, "ref_type": "tag" if change.is_tag else "branch"}
+    push |= {"commit_from": change.before, "commit_to": change.after, "ref": change.ref.split("/", 2)[2]}
+    data = {"project_id": call.project().id, "author_id": user.id, "created_at": call.frame.at(at)}
+    return data | {"push_data": {name: None if value == ZEROS else value for name, value in push.items()}}
 
 
 async def commit(call: Call) -> Data:
@@ -180,6 +198,7 @@ def _time(call: Call, name: str) -> datetime | None:
 def routes() -> list[Route]:
     base = "/projects/{id}"
     found = [
+        route("GET", f"{base}/events", pushes),
         route("GET", f"{base}/repository/commits", commits),
         route("GET", f"{base}/repository/commits/{{sha}}", commit),
         route("GET", f"{base}/repository/compare", compare),

@@ -1,0 +1,355 @@
+"""What GitLab never sent is fetched: real receiver, worker, Redis, database and git; the simulator's truth decides."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from gitpulse_cli.figures import actual, expected
+from gitpulse_service.contract import BACKFILLS, DIRECTORY_ACKS, Filling, feedback_key
+from gitpulse_service.store.engine import create_engine
+from gitpulse_sim.activity import replay
+from gitpulse_sim.faults import Fault
+from gitpulse_sim.truth import truth
+from harness.dumps import dump
+from harness.life import Life, at_a_free_port
+from harness.processes import SCRIPTS, answers, free_port, running, wait_until
+from harness.receiver import serving, settings
+
+
+class Outage:
+    """A house whose deliveries are counted, and whose hook GitLab will switch off."""
+
+    def __init__(self, house, folder) -> None:
+        self.house, self.folder = house, folder
+        self.sim = house.simulator
+        self.sim.world.instance.auto_disabling = True
+        house.connection["requestsPerSecond"] = 1000
+        self.port = at_a_free_port(house)
+        self.database = f"sqlite:///{folder / 'gitpulse.db'}"
+
+    @contextlib.contextmanager
+    def worker(self, key: bytes | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """With the operator's key, or another one; empty: with none."""
+        metrics, secret = free_port(), self.house.key if key is None else key
+        env = {"GITPULSE_REDIS_URL": self.house.redis_url, "GITPULSE_DATABASE_URL": self.database}
+        env |= {"GITPULSE_INSTALLATION_KEY": base64.b64encode(secret).decode()} if secret else {}
+        argv = [SCRIPTS / "gitpulse", "worker", "--metrics-port", str(metrics)]
+        with running(argv, log=self.log, env=env, ready=lambda: answers(metrics)) as process:
+            yield process
+
+    @property
+    def log(self):
+        return self.folder / "worker.log"
+
+    @contextlib.contextmanager
+    def receiver(self) -> Iterator[None]:
+        it = settings(self.house.redis_url, installation_key=self.house.key, database_url=self.database)
+        with serving(it, port=self.port):
+            wait_until(lambda: self.house.redis.hlen(DIRECTORY_ACKS), what="a receiver's acknowledgement")
+            yield
+
+    def hook(self, project="acme/website") -> str:
+        return self.house.hooks(project)[0].url.rpartition("/")[2]
+
+    def came(self, hook: str, ago: timedelta) -> None:
+        """As if the last delivery had come so long ago: a history is replayed with past times."""
+        self.house.redis.hset(feedback_key(hook), "accepted:1", int((time.time() - ago.total_seconds()) * 1000))
+
+    def history(self, *projects, days=5) -> None:
+        self.sim.run(replay(self.sim.forge, projects or [self.sim.website], days=days))
+
+    def switched_off(self, hook: str) -> None:
+        """Four deliveries fail and are logged; then the hook is off, and five days of work are dropped unlogged."""
+        for _ in range(4):
+            self.sim.push()
+        self.came(hook, timedelta(days=6))
+        self.history()
+
+    def filling(self, hook: str) -> Filling:
+        noted = self.house.redis.hget(feedback_key(hook), "backfill")
+        return msgspec.json.decode(noted, type=Filling)
+
+    def done(self, hook: str) -> Filling:
+        return wait_until(
+            lambda: f if (f := self.filling(hook)).state != "Running" else None, timeout=60, what="filled"
+        )
+
+    async def figures(self, project) -> tuple[dict, dict]:
+        """What is true, and what GitPulse says."""
+        async with aiohttp.ClientSession() as session:
+            said = await actual(session, f"http://127.0.0.1:{self.port}", project.full_path)
+        return expected(self.sim.run(truth(project))), said
+
+    def again(self, hook: str, sealed: bytes) -> Filling:
+        """The same request once more, to its end."""
+        self.house.redis.hdel(feedback_key(hook), "backfill")
+        self.house.redis.hset(BACKFILLS, hook, sealed)
+        wait_until(lambda: self.house.redis.hexists(feedback_key(hook), "backfill"), what="begun")
+        return self.done(hook)
+
+    def request(self, hook: str) -> bytes:
+        sealed = self.house.redis.hget(BACKFILLS, hook)
+        assert sealed
+        return sealed
+
+    async def rows(self) -> Any:
+        engine = create_engine(self.database)
+        try:
+            return await dump(engine)
+        finally:
+            await engine.dispose()
+
+
+@pytest.fixture
+def outage(house, tmp_path):
+    return Outage(house, tmp_path)
+
+
+@pytest.fixture
+async def life(house, outage):
+    async with Life.begun(house) as life:
+        yield life
+
+
+async def off_and_on(outage, life) -> str:
+    """Up to the moment when the hook delivers again, with a receiver that is up."""
+    hook = outage.hook()
+    await asyncio.to_thread(outage.switched_off, hook)
+    await life.run()
+    assert life.delivering() == ("False", "HookDisabled")
+    return hook
+
+
+def shown(life) -> dict[str, Any]:
+    return life.resource().status["repair"]["backfill"]
+
+
+async def test_what_was_dropped_is_fetched_and_told(outage, life):
+    hook = await off_and_on(outage, life)
+    dropped = outage.house.hooks()[0].dropped["disabled"]
+    assert dropped > 50
+    with outage.worker(), outage.receiver():
+        life.told()
+        await life.run()
+        assert shown(life)["state"] == "Running"
+        assert outage.house.redis.hlen(BACKFILLS) == 1
+        filling = await asyncio.to_thread(outage.done, hook)
+        assert await life.news.look() == [life.ref("website")]
+        await life.run()
+        status = shown(life)
+        assert status["state"] == "Done"
+        assert {kind: status[kind] for kind in filling.counts} == filling.counts
+        assert min(filling.counts.values()) > 0, filling
+        told = life.told()
+        assert told.count("GapFilled") == 1
+        true, said = await outage.figures(outage.sim.website)
+        assert said == true
+        assert outage.house.redis.hlen(BACKFILLS) == 0
+        assert await life.news.look() == []
+        writes = life.resource().status
+        await life.run()
+        assert life.told() == []
+        assert life.resource().status == writes
+    assert outage.sim.token not in str(outage.house.redis.hgetall(feedback_key(hook)))
+    assert outage.sim.token not in outage.log.read_text()
+
+
+async def test_twice_is_once(outage, life):
+    hook = await off_and_on(outage, life)
+    with outage.receiver():
+        await life.run()
+        sealed = outage.request(hook)
+        with outage.worker():
+            first = await asyncio.to_thread(outage.done, hook)
+            rows = await outage.rows()
+            assert sum(first.counts.values()) > 0
+            second = await asyncio.to_thread(outage.again, hook, sealed)
+            assert sum(second.counts.values()) == 0
+            assert (second.since, second.until) == (first.since, first.until)
+            assert await outage.rows() == rows
+
+
+async def test_what_was_received_is_known_to_the_last_field(outage, life):
+    """REST and webhooks tell the same of each thing, so that a backfill of what came changes no row of it."""
+    hook = outage.hook()
+    with outage.worker(), outage.receiver():
+        await asyncio.to_thread(outage.history)
+        await asyncio.to_thread(outage.came, hook, timedelta(days=6))
+        outage.house.hooks()[0].disabled_until = None
+        outage.house.redis.hset(feedback_key(hook), "off", int((time.time() - 6 * 86400) * 1000))
+        wait_until(lambda: not backlog(outage), what="counted")
+        before = await outage.rows()
+        await life.run()
+        filling = await asyncio.to_thread(outage.done, hook)
+        after = await outage.rows()
+        assert set(filling.counts.values()) == {0}
+        for table in ("push", "commit", "merge_request", "issue", "pipeline"):
+            assert len(before[table]) > 3
+            assert after[table] == before[table]
+
+
+async def test_a_killed_worker_loses_and_doubles_nothing(house, outage):
+    house.connection["requestsPerSecond"] = 40  # ten a second for the worker
+    async with Life.begun(house) as life:
+        hook = await off_and_on(outage, life)
+        with outage.receiver():
+            await life.run()
+            with outage.worker() as worker:
+                await asyncio.to_thread(wait_until, lambda: "commits" in outage.filling(hook).counts, what="a part")
+                worker.kill()
+            left = outage.filling(hook)
+            assert (left.state, left.counts.get("pipelines")) == ("Running", None)
+            for key in outage.house.redis.keys("arq:in-progress:*"):  # as arq does 40 s after a death
+                outage.house.redis.delete(key)
+            with outage.worker():
+                done = await asyncio.to_thread(outage.done, hook)
+            assert done.counts["pushes"] == left.counts["pushes"] > 0, "it went on from where it was"
+            true, said = await outage.figures(outage.sim.website)
+            assert said == true
+
+
+async def test_gitlab_may_ask_for_patience_and_break(outage, life):
+    hook = await off_and_on(outage, life)
+    place = "/api/v4/projects/1"
+    outage.sim.world.faults += [
+        busy := Fault(path=f"{place}/merge_requests", status=429, retry_after=2, count=2),
+        broken := Fault(path=f"{place}/pipelines", status=502, count=1),
+        mute := Fault(path=f"{place}/issues", status=403, count=-1),
+    ]
+    with outage.receiver():
+        await life.run()
+        began = time.monotonic()
+        with outage.worker():
+            filling = await asyncio.to_thread(outage.done, hook)
+        assert filling.state == "Done", filling
+        assert (busy.count, broken.count) == (0, 0)
+        assert time.monotonic() - began > 4, "each wait is waited for"
+        true, said = await outage.figures(outage.sim.website)
+        assert mute.matched == 1, "issues may be switched off"
+        differing = {name for name in true if true[name] != said.get(name)}
+        assert differing <= {"issues opened", "issues closed"}
+
+
+@pytest.mark.parametrize(("key", "says"), [(bytes(32), "not sealed with this"), (b"", "set GITPULSE_INSTALLATION_KEY")])
+async def test_a_worker_that_cannot_open_it_leaves_it_to_others(outage, life, key, says):
+    hook = await off_and_on(outage, life)
+    with outage.receiver():
+        await life.run()
+        with outage.worker(key):
+            await asyncio.to_thread(wait_until, lambda: says in outage.log.read_text(), what="the reason")
+        assert outage.filling(hook).state == "Running"
+        outage.request(hook)
+        with outage.worker():
+            await asyncio.to_thread(outage.done, hook)
+        true, said = await outage.figures(outage.sim.website)
+        assert said == true
+
+
+async def test_a_token_that_is_refused_is_told_and_tried_again_when_asked(outage, life):
+    hook = await off_and_on(outage, life)
+    with outage.worker(), outage.receiver():
+        outage.sim.world.faults.append(fault := Fault(path="/api/v4/projects/1/repository/*", status=401, count=-1))
+        await life.run()
+        await asyncio.to_thread(outage.done, hook)
+        life.told()
+        await life.run()
+        assert (shown(life)["state"], life.told()) == ("Failed", ["GapNotFilled"])
+        assert "401" in shown(life)["message"]
+        since = shown(life)["from"]
+        await life.run()
+        assert not outage.house.redis.hlen(BACKFILLS)
+        fault.count = 0
+        life.ask("again")
+        await life.run()
+        assert (shown(life)["state"], shown(life)["from"]) == ("Running", since)
+        await asyncio.to_thread(outage.done, hook)
+        await life.run()
+        assert life.told() == ["GapFilled"]
+        true, said = await outage.figures(outage.sim.website)
+        assert said == true
+
+
+async def test_all_projects_of_a_group_that_were_active(house, outage):
+    house.projects = {"website": house.project(group="acme")}
+    slept = outage.sim.world.add_project("slept", outage.sim.world.find_group("acme"))
+    slept.last_event_at = outage.sim.world.clock.now() - timedelta(days=30)
+    slept.pushes.clear()
+    async with Life.begun(house) as life:
+        (hook,) = outage.sim.world.find_group("acme").hooks.values()
+        name = hook.url.rpartition("/")[2]
+        for _ in range(4):
+            await asyncio.to_thread(outage.sim.push)
+        outage.came(name, timedelta(days=6))
+        await asyncio.to_thread(outage.history, outage.sim.website, outage.sim.api)
+        await life.run()
+        assert life.delivering() == ("False", "HookDisabled")
+        outage.sim.world.faults.append(looked := Fault(path=f"/api/v4/projects/{slept.id}/*", count=-1))
+        with outage.worker(), outage.receiver():
+            await life.run()
+            await asyncio.to_thread(outage.done, name)
+            for project in (outage.sim.website, outage.sim.api):
+                true, said = await outage.figures(project)
+                assert said == true
+        assert looked.matched == 0
+
+
+async def test_a_hook_that_somebody_deleted_left_a_gap_too(outage, life):
+    hook = outage.hook()
+    with outage.worker(), outage.receiver():
+        await asyncio.to_thread(outage.sim.push)
+        outage.came(hook, timedelta(days=6))
+        await life.run()
+        assert "repair" not in life.resource().status
+        outage.sim.website.hooks.clear()
+        await asyncio.to_thread(outage.history)
+        await life.run()
+        assert shown(life)["state"] == "Running"
+        await asyncio.to_thread(outage.done, hook)
+        true, said = await outage.figures(outage.sim.website)
+        assert said == true
+        await life.run()
+        assert shown(life)["state"] == "Done"
+
+
+async def test_the_gap_is_known_whatever_dies_in_between(outage, life):
+    """The test delivery that revives is the newest one then; the status is as before the outage."""
+    hook = outage.hook()
+    await asyncio.to_thread(outage.switched_off, hook)
+    last = outage.house.redis.hget(feedback_key(hook), "accepted:1")
+    with outage.receiver():
+        status = life.resource().status
+        gone = Fault(path="/api/v4/projects/1/hooks/*/events", status=500, count=1)
+        outage.sim.world.faults.append(gone)
+        assert (await life.run()).error, "it was revived, and then the run broke off"
+        assert outage.house.redis.hget(feedback_key(hook), "accepted:1") != last
+        assert life.resource().status.get("repair") == status.get("repair")
+        await life.run()
+        since = outage.filling(hook).since
+        assert since == int(last) // 1000
+        assert outage.house.redis.hget(feedback_key(hook), "off") is None
+
+
+async def test_a_request_that_redis_lost_is_made_again(outage, life):
+    await off_and_on(outage, life)
+    with outage.receiver():
+        await life.run()
+        window = shown(life)["from"]
+        outage.house.redis.delete(BACKFILLS, feedback_key(outage.hook()))
+        await asyncio.to_thread(outage.sim.push)
+        await life.run()
+        assert (shown(life)["from"], outage.house.redis.hlen(BACKFILLS)) == (window, 1)
+
+
+def backlog(outage) -> int:
+    return sum(outage.house.redis.xlen(key) for key in outage.house.redis.keys("gitpulse:log:*"))
