@@ -5,6 +5,7 @@ import os
 import pytest
 
 from gitpulse_service.contract import (
+    Backfill,
     Credential,
     InstallationKey,
     Route,
@@ -101,3 +102,15 @@ def test_a_wrong_setting_gives_one_line_that_names_it(monkeypatch, environment, 
     with pytest.raises(SettingsError) as caught:
         Example.load()
     assert str(caught.value) == says
+
+
+def test_a_request_for_a_backfill_opens_as_nothing_else_and_shows_no_token():
+    request = Backfill("hook", 1, 2, "project/42", "https://gitlab.example.com", "glpat-secret", None, 2.5)
+    sealed = seal(KEY, request)
+    assert unseal(KEY, "hook", sealed, Backfill) == request
+    assert b"glpat" not in sealed
+    assert "glpat" not in repr(request)
+    with pytest.raises(Unsealable):
+        unseal(KEY, "hook", sealed)
+    with pytest.raises(Unsealable):
+        unseal(KEY, "hook", seal(KEY, ROUTE), Backfill)

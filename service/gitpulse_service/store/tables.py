@@ -168,8 +168,8 @@ pipeline = sa.Table(
     _joined(Join.LEAST, "iid", Big),
     _state("status", Text),
     _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _joined(Join.GREATEST, "finished_at", UtcDateTime()),
+    _joined(Join.GREATEST, "finished_at", UtcDateTime()),  # the last end; a list of pipelines does not tell it
     _version(),
     sa.Index("pipeline_created", "project", "created_at"),
-    comment="Pipelines by GitLab's global id; finished_at is the last end that a delivery told",
+    comment="Pipelines by GitLab's global id",
 )

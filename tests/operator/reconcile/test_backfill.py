@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from gitpulse_cli.figures import actual, expected
+from gitpulse_operator.errors import GitLabUnavailable
 from gitpulse_service.contract import BACKFILLS, DIRECTORY_ACKS, Filling, feedback_key
 from gitpulse_service.store.engine import create_engine
 from gitpulse_sim.activity import replay
@@ -126,9 +127,15 @@ async def off_and_on(outage, life) -> str:
     """Up to the moment when the hook delivers again, with a receiver that is up."""
     hook = outage.hook()
     await asyncio.to_thread(outage.switched_off, hook)
-    await life.run()
+    await run(life)
     assert life.delivering() == ("False", "HookDisabled")
     return hook
+
+
+async def run(life) -> None:
+    """GitLab may just have closed a connection that was idle; the agenda, too, comes again then."""
+    if isinstance((await life.run()).error, GitLabUnavailable):
+        await life.run()
 
 
 def shown(life) -> dict[str, Any]:
@@ -141,12 +148,12 @@ async def test_what_was_dropped_is_fetched_and_told(outage, life):
     assert dropped > 50
     with outage.worker(), outage.receiver():
         life.told()
-        await life.run()
+        await run(life)
         assert shown(life)["state"] == "Running"
         assert outage.house.redis.hlen(BACKFILLS) == 1
         filling = await asyncio.to_thread(outage.done, hook)
         assert await life.news.look() == [life.ref("website")]
-        await life.run()
+        await run(life)
         status = shown(life)
         assert status["state"] == "Done"
         assert {kind: status[kind] for kind in filling.counts} == filling.counts
@@ -158,7 +165,7 @@ async def test_what_was_dropped_is_fetched_and_told(outage, life):
         assert outage.house.redis.hlen(BACKFILLS) == 0
         assert await life.news.look() == []
         writes = life.resource().status
-        await life.run()
+        await run(life)
         assert life.told() == []
         assert life.resource().status == writes
     assert outage.sim.token not in str(outage.house.redis.hgetall(feedback_key(hook)))
@@ -168,7 +175,7 @@ async def test_what_was_dropped_is_fetched_and_told(outage, life):
 async def test_twice_is_once(outage, life):
     hook = await off_and_on(outage, life)
     with outage.receiver():
-        await life.run()
+        await run(life)
         sealed = outage.request(hook)
         with outage.worker():
             first = await asyncio.to_thread(outage.done, hook)
@@ -190,7 +197,7 @@ async def test_what_was_received_is_known_to_the_last_field(outage, life):
         outage.house.redis.hset(feedback_key(hook), "off", int((time.time() - 6 * 86400) * 1000))
         wait_until(lambda: not backlog(outage), what="counted")
         before = await outage.rows()
-        await life.run()
+        await run(life)
         filling = await asyncio.to_thread(outage.done, hook)
         after = await outage.rows()
         assert set(filling.counts.values()) == {0}
@@ -204,7 +211,7 @@ async def test_a_killed_worker_loses_and_doubles_nothing(house, outage):
     async with Life.begun(house) as life:
         hook = await off_and_on(outage, life)
         with outage.receiver():
-            await life.run()
+            await run(life)
             with outage.worker() as worker:
                 await asyncio.to_thread(wait_until, lambda: "commits" in outage.filling(hook).counts, what="a part")
                 worker.kill()
@@ -228,7 +235,7 @@ async def test_gitlab_may_ask_for_patience_and_break(outage, life):
         mute := Fault(path=f"{place}/issues", status=403, count=-1),
     ]
     with outage.receiver():
-        await life.run()
+        await run(life)
         began = time.monotonic()
         with outage.worker():
             filling = await asyncio.to_thread(outage.done, hook)
@@ -241,11 +248,15 @@ async def test_gitlab_may_ask_for_patience_and_break(outage, life):
         assert differing <= {"issues opened", "issues closed"}
 
 
-@pytest.mark.parametrize(("key", "says"), [(bytes(32), "not sealed with this"), (b"", "set GITPULSE_INSTALLATION_KEY")])
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [(bytes(32), "not sealed with this"), (b"", "set GITPULSE_INSTALLATION_KEY")],
+    ids=["another key", "no key"],
+)
 async def test_a_worker_that_cannot_open_it_leaves_it_to_others(outage, life, key, says):
     hook = await off_and_on(outage, life)
     with outage.receiver():
-        await life.run()
+        await run(life)
         with outage.worker(key):
             await asyncio.to_thread(wait_until, lambda: says in outage.log.read_text(), what="the reason")
         assert outage.filling(hook).state == "Running"
@@ -260,21 +271,21 @@ async def test_a_token_that_is_refused_is_told_and_tried_again_when_asked(outage
     hook = await off_and_on(outage, life)
     with outage.worker(), outage.receiver():
         outage.sim.world.faults.append(fault := Fault(path="/api/v4/projects/1/repository/*", status=401, count=-1))
-        await life.run()
+        await run(life)
         await asyncio.to_thread(outage.done, hook)
         life.told()
-        await life.run()
+        await run(life)
         assert (shown(life)["state"], life.told()) == ("Failed", ["GapNotFilled"])
         assert "401" in shown(life)["message"]
         since = shown(life)["from"]
-        await life.run()
+        await run(life)
         assert not outage.house.redis.hlen(BACKFILLS)
         fault.count = 0
         life.ask("again")
-        await life.run()
+        await run(life)
         assert (shown(life)["state"], shown(life)["from"]) == ("Running", since)
         await asyncio.to_thread(outage.done, hook)
-        await life.run()
+        await run(life)
         assert life.told() == ["GapFilled"]
         true, said = await outage.figures(outage.sim.website)
         assert said == true
@@ -292,11 +303,11 @@ async def test_all_projects_of_a_group_that_were_active(house, outage):
             await asyncio.to_thread(outage.sim.push)
         outage.came(name, timedelta(days=6))
         await asyncio.to_thread(outage.history, outage.sim.website, outage.sim.api)
-        await life.run()
+        await run(life)
         assert life.delivering() == ("False", "HookDisabled")
         outage.sim.world.faults.append(looked := Fault(path=f"/api/v4/projects/{slept.id}/*", count=-1))
         with outage.worker(), outage.receiver():
-            await life.run()
+            await run(life)
             await asyncio.to_thread(outage.done, name)
             for project in (outage.sim.website, outage.sim.api):
                 true, said = await outage.figures(project)
@@ -309,16 +320,16 @@ async def test_a_hook_that_somebody_deleted_left_a_gap_too(outage, life):
     with outage.worker(), outage.receiver():
         await asyncio.to_thread(outage.sim.push)
         outage.came(hook, timedelta(days=6))
-        await life.run()
+        await run(life)
         assert "repair" not in life.resource().status
         outage.sim.website.hooks.clear()
         await asyncio.to_thread(outage.history)
-        await life.run()
+        await run(life)
         assert shown(life)["state"] == "Running"
         await asyncio.to_thread(outage.done, hook)
         true, said = await outage.figures(outage.sim.website)
         assert said == true
-        await life.run()
+        await run(life)
         assert shown(life)["state"] == "Done"
 
 
@@ -334,7 +345,7 @@ async def test_the_gap_is_known_whatever_dies_in_between(outage, life):
         assert (await life.run()).error, "it was revived, and then the run broke off"
         assert outage.house.redis.hget(feedback_key(hook), "accepted:1") != last
         assert life.resource().status.get("repair") == status.get("repair")
-        await life.run()
+        await run(life)
         since = outage.filling(hook).since
         assert since == int(last) // 1000
         assert outage.house.redis.hget(feedback_key(hook), "off") is None
@@ -343,11 +354,11 @@ async def test_the_gap_is_known_whatever_dies_in_between(outage, life):
 async def test_a_request_that_redis_lost_is_made_again(outage, life):
     await off_and_on(outage, life)
     with outage.receiver():
-        await life.run()
+        await run(life)
         window = shown(life)["from"]
         outage.house.redis.delete(BACKFILLS, feedback_key(outage.hook()))
         await asyncio.to_thread(outage.sim.push)
-        await life.run()
+        await run(life)
         assert (shown(life)["from"], outage.house.redis.hlen(BACKFILLS)) == (window, 1)
 
 

@@ -173,3 +173,12 @@ def test_a_version_orders_by_time_then_rank_then_always_the_same_way():
     assert version(None, 9) < version(early, 0, "b") < version(early, 1, "a") < version(late, 0, "a")
     assert version(early, 0, "a") == version(early, 0, "a") != version(early, 0, "b")
     assert len(version(early, 0)) == 17
+
+
+async def test_it_says_how_many_rows_are_new_or_know_more(engine):
+    first = [(e, decode(e)) for e in deliveries("push/two_commits")]
+    assert (await apply(engine, first))["commit"] == 2
+    again = await apply(engine, first)
+    assert set(again.values()) == {0}, again
+    later = [(e, decode(e)) for e in deliveries("push/two_commits", hook_id="another")]
+    assert await apply(engine, later) == {"delivery": 1, "project": 0, "push": 0, "commit": 0}
