@@ -230,18 +230,20 @@ async def test_gitlab_may_ask_for_patience_and_break(outage, life):
     hook = await off_and_on(outage, life)
     place = "/api/v4/projects/1"
     outage.sim.world.faults += [
-        busy := Fault(path=f"{place}/merge_requests", status=429, retry_after=2, count=2),
+        busy := Fault(path=f"{place}/merge_requests", status=429, retry_after=8, count=2),
         broken := Fault(path=f"{place}/pipelines", status=502, count=1),
         mute := Fault(path=f"{place}/issues", status=403, count=-1),
     ]
     with outage.receiver():
         await run(life)
-        began = time.monotonic()
         with outage.worker():
+            await asyncio.to_thread(wait_until, lambda: busy.matched == 1, what="a first refusal")
+            began = time.monotonic()
+            await asyncio.to_thread(wait_until, lambda: busy.matched == 2, what="a second one")
+            assert time.monotonic() - began > 7.5, "the sweep, which rings every five seconds, changes nothing about it"
             filling = await asyncio.to_thread(outage.done, hook)
         assert filling.state == "Done", filling
         assert (busy.count, broken.count) == (0, 0)
-        assert time.monotonic() - began > 4, "each wait is waited for"
         true, said = await outage.figures(outage.sim.website)
         assert mute.matched == 1, "issues may be switched off"
         differing = {name for name in true if true[name] != said.get(name)}

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from gitpulse_service.errors import StoreRefused
+from gitpulse_service.events import fetched
 from gitpulse_service.events.decode import decode
 from gitpulse_service.store import tables
 from gitpulse_service.store.rows import project_key, version
@@ -182,3 +183,17 @@ async def test_it_says_how_many_rows_are_new_or_know_more(engine):
     assert set(again.values()) == {0}, again
     later = [(e, decode(e)) for e in deliveries("push/two_commits", hook_id="another")]
     assert await apply(engine, later) == {"delivery": 1, "project": 0, "push": 0, "commit": 0}
+
+
+async def test_a_fetched_row_takes_nothing_away(engine):
+    """A list of pipelines does not say when one ended, though it may be newer than the last delivery."""
+    await write(engine, deliveries("pipeline/success"))
+    known = await only(engine, tables.pipeline)
+    assert known["finished_at"]
+    row = {"id": 501, "iid": known["iid"], "status": "success", "created_at": "2026-01-31T17:46:00Z"}
+    row["updated_at"] = "2026-02-01T00:00:00Z"
+    project = body("pipeline/success")["project"]
+    gap = at(2026, 1, 30), at(2026, 2, 2)
+    found = fetched.delivery(fetched.KINDS["pipelines"], row, project, "hook", INSTANCE, gap)
+    assert (await apply(engine, [(found, decode(found))]))["pipeline"] == 1
+    assert (await only(engine, tables.pipeline))["finished_at"] == known["finished_at"]
