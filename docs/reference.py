@@ -69,7 +69,12 @@ def metrics(title: str, module: object) -> Iterator[str]:
 def commands() -> Iterator[str]:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    for name, command in group.commands.items():
+    named = [
+        (f"{name} {inner}" if inner else name, command)
+        for name, outer in group.commands.items()
+        for inner, command in (outer.commands.items() if isinstance(outer, TyperGroup) else [("", outer)])
+    ]
+    for name, command in named:
         yield f"### `gitpulse {name}`\n\n{(command.help or '').strip()}\n"
         options = [p for p in command.params if isinstance(p, TyperOption) and p.name != "help"]
         if options:

@@ -49,7 +49,7 @@ class Control:
         async with assembled(settings, cluster) as world:
             control = cls(settings, world)
             await world.directory.is_complete()
-            control.publish_first(await cluster.refs(PROJECT, settings.namespaces))
+            control.publish_first([Resource.from_body(body).ref for body in await cluster.bodies(PROJECT)])
             jobs = [asyncio.create_task(job) for job in (control._agenda.run(), control._watch_directory())]
             try:
                 yield control

@@ -40,6 +40,9 @@ REPAIRED = Counter(
     "Deliveries that had failed, by what became of them: resent, or lost where GitLab could not send them again.",
     ["result"],
 )
+HOOKS_LEFT_BEHIND = Counter(
+    "gitpulse_hooks_left_behind_total", "Times that a hook was let go while it may still be in GitLab."
+)
 HOOKS = Gauge(
     "gitpulse_hooks",
     "Hooks by state, as in `status.hooks`: desired, installed, delivering, disabled, failing. One may be in several.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 GROUP = "gitpulse.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -43,3 +45,7 @@ def memory_name(project: str) -> str:
 def hook_name(installation: str, namespace: str, name: str) -> str:
     """The name of a hook in GitLab, by which we know it again when its URL was changed."""
     return f"GitPulse {installation}: {namespace}/{name}"
+
+
+HOOK_NAME = re.compile(r"GitPulse ([0-9a-f]{8}): ([^/]+/[^/]+)")
+"""Reads such a name: the installation, and `namespace/name`."""

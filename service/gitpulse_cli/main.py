@@ -30,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+hooks = typer.Typer(help="Look after what is in GitLab.", no_args_is_help=True)
+app.add_typer(hooks, name="hooks")
+
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 0 for none.", min=0, max=65535)]
 
@@ -111,6 +114,27 @@ def operator(
     from gitpulse_operator import run as operator_run
 
     operator_run.run(metrics_port=metrics_port)
+
+
+@hooks.command()
+def orphans(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them from GitLab.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
+    ] = None,
+    state: Annotated[Path | None, typer.Option(help="What was kept of the folder's resources.", dir_okay=False)] = None,
+    output: Annotated[str, typer.Option(help="`table` or `json`.", metavar="FORMAT")] = "table",
+) -> None:
+    """List hooks of this installation that no GitPulseProject wants any more, over all GitLabConnections.
+
+    Exit code 0: none is left, 1: some are, 2: none was found, but not everything could be looked at.
+    """
+    from gitpulse_cli import hooks as command
+
+    if output not in ("table", "json"):
+        raise typer.BadParameter(f"`--output` is `table` or `json`, not `{output}`")
+    raise typer.Exit(asyncio.run(command.orphans(folder=folder, state=state, delete=delete, as_json=output == "json")))
 
 
 def run() -> None:

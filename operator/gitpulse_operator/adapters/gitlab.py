@@ -40,7 +40,7 @@ from gitpulse_operator.errors import (
     TargetNotFound,
 )
 from gitpulse_operator.metrics import GITLAB_REQUESTS
-from gitpulse_operator.reconcile.ports import GitLab, TokenInfo
+from gitpulse_operator.reconcile.ports import GitLab, Place, TokenInfo
 
 T = TypeVar("T")
 
@@ -48,6 +48,11 @@ PAGE = 100
 """Rows a page, the most that GitLab gives."""
 LOG_PAGE = 20
 """The same of a hook's log."""
+MANAGED: dict[ParentKind, tuple[str, dict[str, str | int]]] = {
+    "Project": ("/projects", {"membership": "true", "min_access_level": 40, "simple": "true"}),
+    "Group": ("/groups", {"min_access_level": 50}),
+}
+"""Where they are listed, and how only those whose hooks one may manage: for Maintainers, and for Owners."""
 NO_SAMPLE = ("Ensure ", "Testing not available", "trigger ")
 """How GitLab begins to say that it cannot make a test delivery, as opposed to one that was not answered well."""
 
@@ -106,10 +111,16 @@ class RestGitLab:
         return TokenInfo(tuple(answer.get("scopes") or ()), str(expires_at) if expires_at else None)
 
     async def resolve(self, kind: ParentKind, target: str) -> Parent:
-        place = "projects" if kind == "Project" else "groups"
-        path = f"/{place}/{quote(target, safe='')}"
+        path = f"{MANAGED[kind][0]}/{quote(target, safe='')}"
         answer = await self._call(lambda client: client.http_get(path), about=f'{kind.lower()} "{target}"')
-        return Parent(kind, int(answer["id"]), str(answer["path_with_namespace" if kind == "Project" else "full_path"]))
+        return _place(kind, answer).parent
+
+    async def places(self, kind: ParentKind, page: int) -> list[Place]:
+        path, query = MANAGED[kind]
+        rows = await self._call(
+            lambda client: client.http_list(path, {**query, "order_by": "id", "sort": "asc"}, page=page, per_page=PAGE)
+        )
+        return [_place(kind, row) for row in rows]
 
     async def projects(self, group: Parent) -> list[Parent]:
         wanted = {"include_subgroups": "true", "with_shared": "false", "archived": "false", "simple": "true"}
@@ -242,7 +253,13 @@ def _look_at(response: requests.Response, *_: object, **__: object) -> None:
 
 
 def _hooks(parent: Parent) -> str:
-    return f"/{'projects' if parent.kind == 'Project' else 'groups'}/{parent.id}/hooks"
+    return f"{MANAGED[parent.kind][0]}/{parent.id}/hooks"
+
+
+def _place(kind: ParentKind, row: Mapping[str, Any]) -> Place:
+    path = str(row["path_with_namespace" if kind == "Project" else "full_path"])
+    home = str(row.get("web_url", "")).removesuffix(path).removesuffix("groups/")
+    return Place(Parent(kind, int(row["id"]), path), home.rstrip("/"))
 
 
 def _name(parent: Parent) -> str:

@@ -38,16 +38,18 @@ MEMORY = "members"
 class KubeCluster:
     """A cluster, as the service account or kubeconfig of this process may see it."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, namespaces: Sequence[str]) -> None:
         self._api = api
+        self._namespaces = namespaces
         self._core = client.CoreV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None) -> Self:
+    async def connect(cls, kubeconfig: str | None = None, *, namespaces: Sequence[str] = ()) -> Self:
         """Uses this kubeconfig; else that of `KUBECONFIG` or the home folder; else the pod's service account.
 
-        Makes no request yet. Raises NoKubernetes.
+        Resources are listed in these namespaces or, if none are given, in all. Makes no request yet.
+        Raises NoKubernetes.
         """
         configuration = client.Configuration()
         path = kubeconfig or os.environ.get("KUBECONFIG") or config.KUBE_CONFIG_DEFAULT_LOCATION
@@ -62,7 +64,7 @@ class KubeCluster:
             raise NoKubernetes(
                 f"no way to Kubernetes ({error}); set KUBECONFIG to a file that is right, or run in a pod"
             ) from None
-        return cls(client.ApiClient(configuration))
+        return cls(client.ApiClient(configuration), namespaces)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -77,22 +79,21 @@ class KubeCluster:
             )
         )
 
-    async def refs(self, kind: str, namespaces: Sequence[str]) -> list[Ref]:
-        """The names of all resources of a kind, in these namespaces or, if none are given, in all."""
+    async def bodies(self, kind: str) -> list[Body]:
         everywhere = partial(self._custom.list_cluster_custom_object, GROUP, VERSION, PLURALS[kind])
         listings = [
             partial(self._custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURALS[kind])
-            for namespace in namespaces
+            for namespace in self._namespaces
         ]
-        refs: list[Ref] = []
+        bodies: list[Body] = []
         for listing in listings or [everywhere]:
             token: str | None = ""
             while token is not None:
                 answer = await _reached(listing(limit=PAGE, _continue=token, _request_timeout=REQUEST_TIMEOUT))
                 page: Any = answer
-                refs += [Ref(kind, item["metadata"]["namespace"], item["metadata"]["name"]) for item in page["items"]]
+                bodies += page["items"]
                 token = page["metadata"].get("continue") or None
-        return refs
+        return bodies
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         found = await _found(self._core.read_namespaced_secret(name, namespace, _request_timeout=REQUEST_TIMEOUT))

@@ -65,6 +65,9 @@ class FolderCluster:
     async def read(self, ref: Ref) -> Body | None:
         return self._bodies.get(ref)
 
+    async def bodies(self, kind: str) -> list[Body]:
+        return [body for ref, body in self._bodies.items() if ref.kind == kind]
+
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         if given := self._secrets.get((namespace, name)):
             return given

@@ -60,7 +60,7 @@ class Operator:
     async def _start(self) -> None:
         async with contextlib.AsyncExitStack() as parts:
             parts.enter_context(serve_metrics(self.settings.metrics_port))
-            cluster = await KubeCluster.connect()
+            cluster = await KubeCluster.connect(namespaces=self.settings.namespaces)
             parts.push_async_callback(cluster.close)
             self._control = await parts.enter_async_context(Control.started(self.settings, cluster))
             self._running = parts.pop_all()

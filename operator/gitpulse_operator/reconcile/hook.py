@@ -18,6 +18,7 @@ from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, 
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import SignatureUnavailable, TargetNotFound
+from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
 from gitpulse_operator.names import hook_name
 from gitpulse_operator.reconcile import deliveries
 from gitpulse_operator.reconcile.findings import Findings
@@ -146,6 +147,7 @@ async def known_parent(resource: Resource, found: Findings, gitlab: GitLab, worl
         f"The hook of {found.parent.path} stays behind in {found.instance}: its connection speaks to {gitlab.url} now"
     )
     found.notes.append(Note("Warning", "HookLeftBehind", text))
+    HOOKS_LEFT_BEHIND.inc()
     await world.directory.withdraw(url_id(resource, found.parent, world))
     found.parent = found.pushed = None
     return None

@@ -23,6 +23,15 @@ from gitpulse_service.contract import Backfill, Route
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A project or group whose hooks the token may manage."""
+
+    parent: Parent
+    instance: str
+    """The GitLab's base URL as it names itself, by which two connections to one GitLab are known as such."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenInfo:
     """What GitLab says of the token itself."""
 
@@ -59,6 +68,10 @@ class GitLab(Protocol):
         """All projects of a group and its subgroups that are not archived. Raises TargetNotFound."""
         ...
 
+    async def places(self, kind: ParentKind, page: int) -> list[Place]:
+        """A page (the first is 1) of the projects or groups whose hooks the token may manage; an empty one ends it."""
+        ...
+
     async def hooks(self, parent: Parent) -> list[ObservedHook]:
         """All hooks there, ours and others'."""
         ...
@@ -89,6 +102,10 @@ class Cluster(Protocol):
 
     async def read(self, ref: Ref) -> Body | None:
         """A resource as it is now; None if there is none."""
+        ...
+
+    async def bodies(self, kind: str) -> list[Body]:
+        """All resources of a kind as they are now."""
         ...
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:

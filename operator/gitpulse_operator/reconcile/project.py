@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.errors import CredentialsError, Forbidden, OperatorError, TargetNotFound
+from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
 from gitpulse_operator.reconcile import group, report
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.hook import install, keep_route, remove_hooks, withdraw_route
@@ -76,4 +77,5 @@ async def cleanup_project(resource: Resource, world: World) -> list[Note]:
     waited = (world.clock() - resource.deleted_at).total_seconds() if resource.deleted_at else 0.0
     if trouble.retryable and not isinstance(trouble, CredentialsError) and waited < world.deletion_deadline:
         raise trouble
+    HOOKS_LEFT_BEHIND.inc()
     return [Note("Warning", "HookLeftBehind", f"Its hook may still be in GitLab: {trouble}")]
