@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 
 import redis  # noqa: E402
 
-from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE  # noqa: E402
+from gitpulse_service.contract import DIRECTORY, DIRECTORY_SHARDS  # noqa: E402
 from gitpulse_sim.seed import demo_world  # noqa: E402
 from gitpulse_sim.world import World  # noqa: E402
 from harness import assets  # noqa: E402
@@ -68,14 +68,14 @@ def run(n: int | None, say: Callable[[str], None]) -> dict[str, float]:
         with _operator(environment, folder) as most_memory:
             began = time.monotonic()
             wait_until(ready, timeout=PATIENCE, what="all projects ready")
-            wait_until(lambda: directory.exists(DIRECTORY_COMPLETE), timeout=PATIENCE, what="a complete directory")
+            wait_until(lambda: directory.exists(DIRECTORY_SHARDS), timeout=PATIENCE, what="a complete directory")
             first_contact, memory = time.monotonic() - began, most_memory()
         say(f"{count} ready after {first_contact:.1f} s; restarting with an empty Redis")
         before = _versions(plane)
         directory.flushall()
         with _operator(environment, folder) as most_memory:
             began = time.monotonic()
-            wait_until(lambda: directory.exists(DIRECTORY_COMPLETE), timeout=PATIENCE, what="a complete directory")
+            wait_until(lambda: directory.exists(DIRECTORY_SHARDS), timeout=PATIENCE, what="a complete directory")
             restart, memory = time.monotonic() - began, max(memory, most_memory())
         writes = len(_versions(plane).items() ^ before.items())
     return {

@@ -19,7 +19,9 @@ from gitpulse_operator.settings import OperatorSettings
 async def assembled(settings: OperatorSettings, cluster: Cluster) -> AsyncIterator[World]:
     """All that reconciling needs, until the block ends."""
     gitlabs = GitLabs(timeout=settings.gitlab_timeout, threads=settings.gitlab_threads)
-    directory = RedisDirectory(settings.redis_url, settings.installation_key)
+    directory = RedisDirectory(
+        settings.redis_url, settings.installation_key, shard=settings.shard_selector, shards=settings.shards
+    )
     try:
         yield World(
             cluster=cluster,

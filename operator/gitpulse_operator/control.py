@@ -21,7 +21,7 @@ from gitpulse_operator.names import CONNECTION, PROJECT
 from gitpulse_operator.reconcile.news import News
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
-from gitpulse_operator.reconcile.runner import Runner
+from gitpulse_operator.reconcile.runner import Run, Runner
 from gitpulse_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Control:
         self._world = world
         self._inventory = world.inventory
         self._shown: dict[Ref, tuple[object, ...]] = {}
+        self._running: set[Ref] = set()
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
         self._runner = Runner(world, resync_interval=settings.resync_interval, begun=self._begun, wake=self._agenda.put)
         self._news = News(world)
@@ -50,6 +51,7 @@ class Control:
             control = cls(settings, world)
             await world.directory.is_complete()
             control.publish_first([Resource.from_body(body).ref for body in await cluster.bodies(PROJECT)])
+            await control._published()
             jobs = [asyncio.create_task(job) for job in (control._agenda.run(), control._watch_directory())]
             try:
                 yield control
@@ -88,7 +90,7 @@ class Control:
         self._wake(users if known else {user for user in users if self._ready(user) != "True"})
 
     def gone(self, body: Body) -> None:
-        """A connection or project that is no more."""
+        """A connection or project that is no more, or (a watch shows no difference) another shard's by now."""
         ref = Resource.from_body(body).ref
         if ref.kind == CONNECTION:
             self._world.connections.forget(ref.namespace, ref.name)
@@ -96,8 +98,14 @@ class Control:
         self._shown.pop(ref, None)
         self._world.memory.forget_group(ref)
         for each in (*self._inventory.members(ref), ref):
-            self._inventory.drop(each)
-            self._agenda.drop(each)
+            self._leave(each)
+
+    def _leave(self, ref: Ref) -> None:
+        if self._unpublished:
+            self._unpublished.discard(ref)  # the next look at the directory says that it is complete
+        self._inventory.drop(ref)
+        self._agenda.drop(ref)
+        self._runner.forget(ref)
 
     def secret_changed(self, namespace: str, name: str) -> None:
         """A Secret was made, changed or deleted: whoever uses it is looked after, connections first."""
@@ -133,6 +141,10 @@ class Control:
         QUEUE_DEPTH.set(self._agenda.waiting())
         before = self._ready(ref)
         run = await self._runner.run(ref)
+        if ref in self._running and ref not in self._shown:  # gone meanwhile: what the run has kept of it is old
+            self._leave(ref)
+            run = Run(None)
+        self._running.discard(ref)
         if not isinstance(run.error, ClusterUnavailable | DirectoryUnavailable):
             await self._published(ref)
         if ref.kind == CONNECTION and before == "False" and self._ready(ref) == "True":
@@ -141,6 +153,7 @@ class Control:
 
     def _begun(self, resource: Resource) -> None:
         """At the start a run may come before the watch first shows its resource, which is then no news."""
+        self._running.add(resource.ref)
         self._shown.setdefault(resource.ref, resource.wishes)
 
     def _ready(self, ref: Ref) -> str | None:
@@ -148,10 +161,10 @@ class Control:
         ready = find(Resource.from_body(body).conditions, READY) if body else None
         return ready.status if ready else None
 
-    async def _published(self, ref: Ref) -> None:
+    async def _published(self, *refs: Ref) -> None:
         if self._unpublished is None:
             return
-        self._unpublished.discard(ref)
+        self._unpublished.difference_update(refs)
         if not self._unpublished:
             with contextlib.suppress(OperatorError):  # the next look at the directory tries again
                 await self._world.directory.mark_complete()
@@ -166,4 +179,5 @@ class Control:
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
                     self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
+                    await self._published()
                 self._wake(await self._news.look())

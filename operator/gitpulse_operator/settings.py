@@ -45,6 +45,15 @@ class OperatorSettings(SharedSettings):
     `kopf run` takes its own options `-A` and `-n` instead.
     """
 
+    shard_selector: str = ""
+    """Label selector, `gitpulse.io/shard=a`, of the GitPulseProjects to look after. Empty, the default, means all.
+
+    Each project must match the selector of just one operator; `gitpulse.io/shard!=a` matches those without the label.
+    """
+
+    shards: int = Field(default=1, ge=1)
+    """How many operators share the projects: receivers refuse no unknown hook before all have published theirs."""
+
     resync_interval: float = Field(default=600.0, ge=1)
     """Seconds, give or take a tenth, after which a hook is compared with GitLab even if nothing has changed here."""
 

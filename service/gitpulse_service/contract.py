@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import os
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
 import msgspec
@@ -32,14 +33,22 @@ DIRECTORY_CHANGES = "gitpulse:directory:changes"
 """Stream of `{hook: <hook id>}`, written in one transaction with the hash. Its newest id is the directory's version."""
 DIRECTORY_CHANGES_KEPT = 10_000
 """About how many changes the stream keeps; a reader that is further behind loads the whole hash again."""
-DIRECTORY_COMPLETE = "gitpulse:directory:complete"
-"""Set once the operator has published all it knows. While it is missing an unknown hook may be ours: 503, not 401."""
+DIRECTORY_SHARDS = "gitpulse:directory:shards"
+"""Hash: an operator's shard -> how many shards there are, once it has published all it knows. See `is_complete`."""
 DIRECTORY_ACKS = "gitpulse:directory:acks"
 """Hash: receiver id -> `<version> <unix milliseconds>`, what each live receiver has loaded."""
 
 
 BACKFILLS = "gitpulse:backfills"
 """Hash: hook id -> sealed `Backfill`, until a worker is done with it."""
+
+
+def is_complete(shards: Sequence[bytes]) -> bool:
+    """Whether all operators have published what they know, by the values of `DIRECTORY_SHARDS`.
+
+    Until then a hook that is not in the directory may be ours all the same: 503, not 401.
+    """
+    return bool(shards) and len(shards) >= max(map(int, shards))
 
 
 def feedback_key(hook_id: str) -> str:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,23 @@ class Operator:
         """The settings that receivers and workers must have too."""
         key = base64.b64encode(INSTALLATION_KEY).decode()
         return {"GITPULSE_REDIS_URL": self.redis_url, "GITPULSE_INSTALLATION_KEY": key}
+
+    @contextlib.contextmanager
+    def one_of_many(self, namespace: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Runs `gitpulse operator` for a namespace with more settings, until the block ends."""
+        port = free_port()
+        settings = {
+            **self.shared,
+            "KUBECONFIG": str(self.kubeconfig),
+            "GITPULSE_PUBLIC_URL": PUBLIC_URL,
+            "GITPULSE_METRICS_PORT": "0",
+            "GITPULSE_LIVENESS_PORT": str(port),
+            "GITPULSE_WATCH_NAMESPACES": namespace,
+            **environment,
+        }
+        argv = [SCRIPTS / "gitpulse", "operator"]
+        with running(argv, log=self.log, ready=lambda: answers(port), env=settings) as process:
+            yield process
 
     @contextlib.contextmanager
     def running(self, public_url: str = PUBLIC_URL) -> Iterator[None]:

@@ -44,7 +44,7 @@ def test_an_applied_example_has_its_hook(ready, operator):
 
     with redis_client.Redis.from_url(operator.redis_url) as directory:
         sealed = directory.hget(contract.DIRECTORY, identity)
-        assert directory.exists(contract.DIRECTORY_COMPLETE)
+        assert directory.exists(contract.DIRECTORY_SHARDS)
     assert isinstance(sealed, bytes)
     route = contract.unseal(bytes(range(32)), identity, sealed)
     assert (route.resource, route.instance) == (f"{ready.namespace}/website", ready.simulator.url)

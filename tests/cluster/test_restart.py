@@ -29,7 +29,7 @@ def test_what_happened_meanwhile_is_done_afterwards(place, operator):
         wait_until(lambda: not place.hooks("api", "acme/api"), what="the deleted one's hook to go")
         place.kubectl("wait", "--for=delete", "gitpulseproject/api", "--timeout=20s")
         with redis_client.Redis.from_url(operator.redis_url) as directory:
-            wait_until(lambda: directory.exists(contract.DIRECTORY_COMPLETE), what="a complete directory")
+            wait_until(lambda: directory.exists(contract.DIRECTORY_SHARDS), what="a complete directory")
             hooks = [key.decode() for key in directory.hkeys(contract.DIRECTORY)]
         assert website.url.rpartition("/")[2] in hooks
         assert api.url.rpartition("/")[2] not in hooks

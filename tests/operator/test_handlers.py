@@ -10,7 +10,7 @@ from gitpulse_operator.adapters.kube import KubeCluster
 from gitpulse_operator.errors import ClusterUnavailable
 from gitpulse_operator.metrics import GITLAB_REQUESTS, RECONCILE_TOTAL, STATUS_WRITES
 from gitpulse_operator.reconcile.resource import Resource
-from gitpulse_service.contract import DIRECTORY, DIRECTORY_COMPLETE
+from gitpulse_service.contract import DIRECTORY, DIRECTORY_SHARDS
 from gitpulse_sim.faults import Fault
 from harness.cluster import Cluster, eventually, total
 from harness.house import resource
@@ -25,13 +25,13 @@ async def test_an_unchanged_restart_writes_nothing(cluster, redis):
             cluster.apply_project(f"website-{number}")
         for number in range(5):
             await eventually(lambda n=number: cluster.is_ready(f"website-{n}"), what="ready")
-        await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
+        await eventually(lambda: redis.exists(DIRECTORY_SHARDS), what="a complete directory")
     before, hooks = cluster.versions(), dict(cluster.simulator.website.hooks)
     writes, requests = total(STATUS_WRITES), total(GITLAB_REQUESTS)
     assert len(hooks) == 5
     redis.flushall()
     async with cluster.operator():
-        await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="a complete directory")
+        await eventually(lambda: redis.exists(DIRECTORY_SHARDS), what="a complete directory")
         assert redis.hlen(DIRECTORY) == 5, "complete means that all are there"
     assert cluster.versions() == before
     assert total(STATUS_WRITES) == writes, "a write of what is there already is a request all the same"
@@ -164,7 +164,7 @@ async def test_a_redis_that_lost_its_data_is_given_it_again(cluster, redis, monk
     monkeypatch.setattr("gitpulse_operator.control.DIRECTORY_CHECK", 0.2)
     async with cluster.looked_after():
         redis.flushall()
-        await eventually(lambda: redis.exists(DIRECTORY_COMPLETE), what="complete again")
+        await eventually(lambda: redis.exists(DIRECTORY_SHARDS), what="complete again")
         assert redis.hlen(DIRECTORY) == 1
 
 

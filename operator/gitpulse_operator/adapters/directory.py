@@ -23,7 +23,7 @@ from gitpulse_service.contract import (
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
     DIRECTORY_CHANGES_KEPT,
-    DIRECTORY_COMPLETE,
+    DIRECTORY_SHARDS,
     Backfill,
     Filling,
     Route,
@@ -38,12 +38,13 @@ AT_ONCE = 200
 
 
 class RedisDirectory:
-    """The directory, sealed with the installation key."""
+    """The directory, sealed with the installation key; ours is one shard of so many."""
 
-    def __init__(self, url: str, installation_key: bytes) -> None:
+    def __init__(self, url: str, installation_key: bytes, *, shard: str = "", shards: int = 1) -> None:
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3)
         self._redis: Redis = Redis.from_url(url, retry=retry, socket_timeout=5, socket_connect_timeout=5)
         self._key = installation_key
+        self._shard, self._shards = shard, shards
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -76,11 +77,12 @@ class RedisDirectory:
 
     async def mark_complete(self) -> None:
         """Says that every route that we know is published: what is not there is not ours."""
-        await self._run(self._redis.set(DIRECTORY_COMPLETE, 1))
+        await self._run(cast("Any", self._redis.hset(DIRECTORY_SHARDS, self._shard, str(self._shards))))
 
     async def is_complete(self) -> bool:
         """Whether that was said; not so in a Redis that has lost its data."""
-        return bool(await self._run(self._redis.exists(DIRECTORY_COMPLETE)))
+        said = cast("bytes | None", await self._run(self._redis.hget(DIRECTORY_SHARDS, self._shard)))
+        return said is not None and int(said) == self._shards
 
     async def version(self) -> str:
         newest = cast("list[tuple[bytes, object]]", await self._run(self._redis.xrevrange(DIRECTORY_CHANGES, count=1)))

@@ -17,7 +17,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, SecretTaken, StatusRefused
-from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, VERSION, memory_name
+from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, PROJECT, VERSION, memory_name
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 
 T = TypeVar("T")
@@ -38,17 +38,21 @@ MEMORY = "members"
 class KubeCluster:
     """A cluster, as the service account or kubeconfig of this process may see it."""
 
-    def __init__(self, api: client.ApiClient, namespaces: Sequence[str]) -> None:
+    def __init__(self, api: client.ApiClient, namespaces: Sequence[str], selector: str) -> None:
         self._api = api
+        self._selector = selector
         self._namespaces = namespaces
         self._core = client.CoreV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, *, namespaces: Sequence[str] = ()) -> Self:
+    async def connect(
+        cls, kubeconfig: str | None = None, *, namespaces: Sequence[str] = (), selector: str = ""
+    ) -> Self:
         """Uses this kubeconfig; else that of `KUBECONFIG` or the home folder; else the pod's service account.
 
-        Resources are listed in these namespaces or, if none are given, in all. Makes no request yet.
+        Resources are listed in these namespaces or, if none are given, in all. Of projects it sees those whose labels
+        match the selector. Makes no request yet.
         Raises NoKubernetes.
         """
         configuration = client.Configuration()
@@ -64,13 +68,16 @@ class KubeCluster:
             raise NoKubernetes(
                 f"no way to Kubernetes ({error}); set KUBECONFIG to a file that is right, or run in a pod"
             ) from None
-        return cls(client.ApiClient(configuration), namespaces)
+        return cls(client.ApiClient(configuration), namespaces, selector)
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def read(self, ref: Ref) -> Body | None:
+        if self._selector and ref.kind == PROJECT:  # only a list goes by labels
+            found = await self._listed(ref.kind, [ref.namespace], ref.name)
+            return found[0] if found else None
         return _body(
             await _found(
                 self._custom.get_namespaced_custom_object(
@@ -80,16 +87,26 @@ class KubeCluster:
         )
 
     async def bodies(self, kind: str) -> list[Body]:
+        return await self._listed(kind, self._namespaces)
+
+    async def _listed(self, kind: str, namespaces: Sequence[str], name: str | None = None) -> list[Body]:
         everywhere = partial(self._custom.list_cluster_custom_object, GROUP, VERSION, PLURALS[kind])
         listings = [
             partial(self._custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURALS[kind])
-            for namespace in self._namespaces
+            for namespace in namespaces
         ]
         bodies: list[Body] = []
         for listing in listings or [everywhere]:
             token: str | None = ""
             while token is not None:
-                answer = await _reached(listing(limit=PAGE, _continue=token, _request_timeout=REQUEST_TIMEOUT))
+                request = listing(
+                    field_selector=name and f"metadata.name={name}",
+                    label_selector=self._selector if kind == PROJECT else None,
+                    limit=PAGE,
+                    _continue=token,
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+                answer = await _reached(request)
                 page: Any = answer
                 bodies += page["items"]
                 token = page["metadata"].get("continue") or None

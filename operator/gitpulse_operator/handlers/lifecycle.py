@@ -13,7 +13,7 @@ from gitpulse_operator.adapters.kube import KubeCluster, has_kubeconfig
 from gitpulse_operator.control import Control
 from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.metrics import serve_metrics
-from gitpulse_operator.names import FINALIZER, GROUP, PART_OF
+from gitpulse_operator.names import FINALIZER, GROUP, PART_OF, PLURALS, PROJECT, VERSION
 from gitpulse_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,9 @@ class Operator:
     async def _start(self) -> None:
         async with contextlib.AsyncExitStack() as parts:
             parts.enter_context(serve_metrics(self.settings.metrics_port))
-            cluster = await KubeCluster.connect(namespaces=self.settings.namespaces)
+            cluster = await KubeCluster.connect(
+                namespaces=self.settings.namespaces, selector=self.settings.shard_selector
+            )
             parts.push_async_callback(cluster.close)
             self._control = await parts.enter_async_context(Control.started(self.settings, cluster))
             self._running = parts.pop_all()
@@ -79,7 +81,7 @@ class RemembersNothing(kopf.DiffBaseStorage):
         pass
 
 
-def configure(settings: kopf.OperatorSettings, *, fixed_namespaces: bool) -> None:
+def configure(settings: kopf.OperatorSettings, ours: OperatorSettings) -> None:
     """kopf as we want it. What is stored under our domain never changes: a new prefix would forget what was begun."""
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
@@ -92,7 +94,9 @@ def configure(settings: kopf.OperatorSettings, *, fixed_namespaces: bool) -> Non
     settings.watching.inactivity_timeout = WATCH_SILENCE
     settings.watching.chunk_size = 500
     settings.watching.label_selectors["v1", "secrets"] = "=".join(PART_OF)
-    settings.scanning.disabled = fixed_namespaces  # saves the right to watch namespaces and CRDs
+    if ours.shard_selector:
+        settings.watching.label_selectors[GROUP, VERSION, PLURALS[PROJECT]] = ours.shard_selector
+    settings.scanning.disabled = bool(ours.namespaces)  # saves the right to watch namespaces and CRDs
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
@@ -100,7 +104,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
 
     @kopf.on.startup(registry=registry, id="start")
     async def start(settings: kopf.OperatorSettings, **_: object) -> None:
-        configure(settings, fixed_namespaces=bool(operator.settings.namespaces))
+        configure(settings, operator.settings)
         try:
             await operator.start()
         except OperatorError as error:

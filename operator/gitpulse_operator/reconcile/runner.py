@@ -115,6 +115,11 @@ class Runner:
         """Has the group add up again, the later the more projects there are."""
         self._wake(member.whole, max(2.0, len(self._inventory.members(member.whole)) / 200))
 
+    def forget(self, ref: Ref) -> None:
+        """Drops what is remembered of a resource that is gone."""
+        self._failures.pop(ref, None)
+        self._rotations.forget(ref)
+
     async def clean_up(self, resource: Resource) -> None:
         """Removes what there is of a deleted project. Raises what is worth waiting for."""
         with RECONCILE_TIME.labels(resource.ref.kind).time():

@@ -20,9 +20,10 @@ from gitpulse_service.contract import (
     DIRECTORY,
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
-    DIRECTORY_COMPLETE,
+    DIRECTORY_SHARDS,
     Route,
     Unsealable,
+    is_complete,
     unseal,
 )
 from gitpulse_service.errors import DirectoryNotReady
@@ -97,12 +98,12 @@ class Directory:
     async def _load(self) -> None:
         pipe = self._redis.pipeline(transaction=True)
         pipe.hgetall(DIRECTORY)
-        pipe.exists(DIRECTORY_COMPLETE)
+        pipe.hvals(DIRECTORY_SHARDS)
         pipe.execute_command("XREVRANGE", DIRECTORY_CHANGES, "+", "-", "COUNT", 1)
-        sealed, complete, newest = await pipe.execute()
+        sealed, shards, newest = await pipe.execute()
         # Ten thousand records take a tenth of a second to open: not on the event loop.
         self._routes = await asyncio.to_thread(lambda: dict(map(self._open, sealed, sealed.values())))
-        self._complete = bool(complete)
+        self._complete = is_complete(shards)
         self._version = newest[0][0] if newest else b"0-0"
         await self._acknowledge()
 
@@ -114,11 +115,12 @@ class Directory:
         changes = reply[0][1] if reply else []
         hooks = sorted({fields.get(b"hook", b"") for _, fields in changes})
         pipe = self._redis.pipeline(transaction=True)
-        pipe.exists(DIRECTORY_COMPLETE)
+        pipe.hvals(DIRECTORY_SHARDS)
         pipe.execute_command("XRANGE", DIRECTORY_CHANGES, "-", "+", "COUNT", 1)
         pipe.execute_command("XREVRANGE", DIRECTORY_CHANGES, "+", "-", "COUNT", 1)
         pipe.hmget(DIRECTORY, hooks or [b""])
-        complete, oldest, newest, sealed = await pipe.execute()
+        shards, oldest, newest, sealed = await pipe.execute()
+        complete = is_complete(shards)
         seen = _order(self._version)
         trimmed = bool(changes) and (not oldest or _order(oldest[0][0]) > seen)
         started_over = bool(newest) and _order(newest[0][0]) < seen
@@ -132,7 +134,7 @@ class Directory:
                 self._routes.update([self._open(hook, record)])
         if changes:
             self._version = changes[-1][0]
-        self._complete = bool(complete)
+        self._complete = complete
         await self._acknowledge()
 
     def _open(self, hook: bytes, sealed: bytes) -> tuple[str, Route | None]:

@@ -12,7 +12,7 @@ from gitpulse_service.contract import (
     DIRECTORY,
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
-    DIRECTORY_COMPLETE,
+    DIRECTORY_SHARDS,
     Credential,
     Route,
     feedback_key,
@@ -64,7 +64,7 @@ async def test_withdrawn(directory, redis):
 async def test_complete(directory, redis):
     assert not await directory.is_complete()
     await directory.mark_complete()
-    assert redis.exists(DIRECTORY_COMPLETE)
+    assert redis.exists(DIRECTORY_SHARDS)
     assert await directory.is_complete()
 
 

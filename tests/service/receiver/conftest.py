@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gitpulse_service.contract import (
     DIRECTORY,
     DIRECTORY_CHANGES,
-    DIRECTORY_COMPLETE,
+    DIRECTORY_SHARDS,
     Credential,
     Route,
     seal,
@@ -33,7 +33,7 @@ def publish(redis: Redis, installation_key: bytes) -> Publish:
             pipe.hset(DIRECTORY, hook_id, seal(installation_key, route))
             pipe.xadd(DIRECTORY_CHANGES, {"hook": hook_id})
             if complete:
-                pipe.set(DIRECTORY_COMPLETE, 1)
+                pipe.hset(DIRECTORY_SHARDS, "", "1")
             await pipe.execute()
         return route
 

@@ -12,7 +12,7 @@ from gitpulse_service.contract import (
     DIRECTORY,
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
-    DIRECTORY_COMPLETE,
+    DIRECTORY_SHARDS,
     Credential,
     Route,
     seal,
@@ -79,7 +79,7 @@ async def test_nothing_is_known_until_the_operator_has_published_all(directory, 
     await becomes(lambda: generations(directory, "one"), [1])
     assert generations(directory, "two") is None
     assert not directory.ready
-    await redis.set(DIRECTORY_COMPLETE, 1)
+    await redis.hset(DIRECTORY_SHARDS, "", "1")
     await becomes(lambda: directory.ready)
     assert generations(directory, "two") == []
 
@@ -155,10 +155,10 @@ async def test_what_the_operator_rebuilt_without_a_word_is_loaded(directory, pub
     await publish("one", Credential(1, "t"))
     await publish("two", Credential(1, "t"))
     await becomes(lambda: directory.ready)
-    await redis.delete(DIRECTORY_COMPLETE)
+    await redis.delete(DIRECTORY_SHARDS)
     await becomes(lambda: directory.ready, False)
     await redis.hdel(DIRECTORY, "two")
-    await redis.set(DIRECTORY_COMPLETE, 1)
+    await redis.hset(DIRECTORY_SHARDS, "", "1")
     await becomes(lambda: generations(directory, "two"), [])
     assert generations(directory, "one") == [1]
 
@@ -206,7 +206,7 @@ async def test_an_outage_changes_nothing_and_ends_by_itself(tmp_path, installati
         async with Redis.from_url(url) as redis:
             route = Route("one", "", "", (Credential(generation, "t"),))
             await redis.hset(DIRECTORY, "one", seal(installation_key, route))
-            await redis.set(DIRECTORY_COMPLETE, 1)
+            await redis.hset(DIRECTORY_SHARDS, "", "1")
             await redis.xadd(DIRECTORY_CHANGES, {"hook": "one"})
 
     async with following(f"redis://127.0.0.1:{port}/0", installation_key) as directory:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gitpulse_service.contract import DIRECTORY, DIRECTORY_CHANGES, DIRECTORY_COMPLETE, Credential, Route, seal
+from gitpulse_service.contract import DIRECTORY, DIRECTORY_CHANGES, DIRECTORY_SHARDS, Credential, Route, seal
 from gitpulse_service.errors import CannotServe
 from gitpulse_service.receiver import server
 from harness.processes import free_port
@@ -82,7 +82,7 @@ async def test_a_managed_hook_is_503_until_the_directory_is_complete(redis_url, 
         await publish("one", Credential(1, "t"), complete=False)
         await eventually(lambda: accepted(client, hook_id="one", token="t"))
         assert_unavailable(await client.deliver("two", token="t"))
-        await redis.set(DIRECTORY_COMPLETE, 1)
+        await redis.hset(DIRECTORY_SHARDS, "", "1")
         await eventually(lambda: ready(client))
         assert (await client.deliver("two", token="t")).status_code == 401
 
@@ -91,7 +91,7 @@ async def test_a_hook_sealed_with_another_key_is_503_not_401(redis_url, redis, i
     route = Route("one", "", "", (Credential(1, "t"),))
     await redis.hset(DIRECTORY, "one", seal(bytes(32), route))
     await redis.xadd(DIRECTORY_CHANGES, {"hook": "one"})
-    await redis.set(DIRECTORY_COMPLETE, 1)
+    await redis.hset(DIRECTORY_SHARDS, "", "1")
     async with receiver(settings(redis_url, installation_key=installation_key)) as client:
 
         async def known():
