@@ -147,10 +147,10 @@ class NoKubernetes(OperatorError):
     reason = "NoKubernetes"
 
 
-class MetricsPortTaken(OperatorError):
+class PortTaken(OperatorError):
     """Another program listens there."""
 
-    reason = "MetricsPortTaken"
+    reason = "PortTaken"
 
 
 class Defect(OperatorError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from gitpulse_operator.errors import MetricsPortTaken
+from gitpulse_operator.errors import PortTaken
 
 RECONCILE_TOTAL = Counter(
     "gitpulse_reconcile_total", "Reconciliations, by how they ended: success, error or stalled.", ["kind", "result"]
@@ -52,14 +52,14 @@ HOOKS = Gauge(
 
 @contextlib.contextmanager
 def serve_metrics(port: int) -> Iterator[None]:
-    """Lets Prometheus read on this port until the block ends; 0: not at all. Raises MetricsPortTaken."""
+    """Lets Prometheus read on this port until the block ends; 0: not at all. Raises PortTaken."""
     if not port:
         yield
         return
     try:
         server, thread = start_http_server(port)
     except OSError as error:
-        raise MetricsPortTaken(
+        raise PortTaken(
             f"cannot serve metrics on port {port} ({error.strerror}); set GITPULSE_METRICS_PORT to a free one, or to 0"
         ) from None
     try:

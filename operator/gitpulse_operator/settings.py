@@ -75,11 +75,17 @@ class OperatorSettings(SharedSettings):
     workers: int = Field(default=32, ge=1, le=256)
     """Resources that are looked after at one time."""
 
+    lease: Annotated[str, Field(pattern="^([^/]+/[^/]+)?$")] = ""
+    """Lease, `namespace/name`, by which one of several operators works and the others stand by. Empty: none."""
+
     metrics_port: int = Field(default=9103, ge=0, le=65535)
     """Port on which Prometheus reads the operator's metrics; 0 turns them off."""
 
     liveness_port: int = Field(default=0, ge=0, le=65535)
-    """Port of `/healthz`, which answers as long as the operator's loop turns; 0, the default, turns it off."""
+    """Port of `/healthz`, which answers as long as the operator's loop turns, also while it stands by.
+
+    0, the default, turns it off.
+    """
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class Operator:
     @contextlib.contextmanager
     def one_of_many(self, namespace: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """Runs `gitpulse operator` for a namespace with more settings, until the block ends."""
-        port = free_port()
+        port = int(environment.get("GITPULSE_LIVENESS_PORT") or free_port())
         settings = {
             **self.shared,
             "KUBECONFIG": str(self.kubeconfig),

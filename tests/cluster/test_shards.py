@@ -7,6 +7,9 @@ import copy
 import pytest
 import redis as redis_client
 
+from gitpulse_operator.adapters.kube import KubeCluster
+from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.reconcile.resource import Ref, Resource
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_CHANGES, DIRECTORY_SHARDS, is_complete
 from harness.processes import wait_until
 
@@ -31,6 +34,20 @@ def shard(place, operator):
 
 def label(place, resource, shard):
     place.patch(resource, {"metadata": {"labels": {"gitpulse.io/shard": shard}}})
+
+
+async def test_a_cluster_seen_through_a_selector_has_no_other_projects(place, operator):
+    place.apply_examples()
+    label(place, WEBSITE, "a")
+    cluster = await KubeCluster.connect(str(operator.kubeconfig), namespaces=[place.namespace], selector=A)
+    try:
+        assert [Resource.from_body(body).ref.name for body in await cluster.bodies(PROJECT)] == ["website"]
+        assert await cluster.read(Ref(PROJECT, place.namespace, "website"))
+        assert await cluster.read(Ref(PROJECT, place.namespace, "api")) is None
+        assert len(await cluster.bodies(CONNECTION)) == 1
+        assert await cluster.read(Ref(CONNECTION, place.namespace, "gitlab"))
+    finally:
+        await cluster.close()
 
 
 def complete(redis):

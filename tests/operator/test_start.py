@@ -85,15 +85,22 @@ def test_without_kubernetes_it_ends_with_1_and_one_line(argv, tmp_path):
     assert "there is no kubeconfig /nowhere/config; set KUBECONFIG" in output
 
 
-def test_a_port_in_use_ends_with_1_and_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ("GITPULSE_METRICS_PORT", "cannot serve metrics on port"),
+        ("GITPULSE_LIVENESS_PORT", "cannot answer probes on port"),
+    ],
+)
+def test_a_port_in_use_ends_with_1_and_one_line(tmp_path, variable, says):
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        code, output = start(KOPF, {**RIGHT, "GITPULSE_METRICS_PORT": port}, tmp_path)
+        code, output = start(KOPF, {**RIGHT, variable: port}, tmp_path)
     assert code == 1
     assert output.count("\n") == 0
-    assert f"cannot serve metrics on port {port}" in output
+    assert f"{says} {port}" in output
 
 
 def test_without_redis_it_tries_for_a_while_and_ends_with_1(tmp_path):

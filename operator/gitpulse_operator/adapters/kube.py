@@ -39,7 +39,7 @@ class KubeCluster:
     """A cluster, as the service account or kubeconfig of this process may see it."""
 
     def __init__(self, api: client.ApiClient, namespaces: Sequence[str], selector: str) -> None:
-        self._api = api
+        self.api = api
         self._selector = selector
         self._namespaces = namespaces
         self._core = client.CoreV1Api(api)
@@ -72,14 +72,14 @@ class KubeCluster:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self.api.close()  # type: ignore[no-untyped-call]
 
     async def read(self, ref: Ref) -> Body | None:
         if self._selector and ref.kind == PROJECT:  # only a list goes by labels
-            found = await self._listed(ref.kind, [ref.namespace], ref.name)
-            return found[0] if found else None
+            matching = await self._listed(ref.kind, [ref.namespace], ref.name)
+            return matching[0] if matching else None
         return _body(
-            await _found(
+            await found(
                 self._custom.get_namespaced_custom_object(
                     GROUP, VERSION, ref.namespace, PLURALS[ref.kind], ref.name, _request_timeout=REQUEST_TIMEOUT
                 )
@@ -106,15 +106,15 @@ class KubeCluster:
                     _continue=token,
                     _request_timeout=REQUEST_TIMEOUT,
                 )
-                answer = await _reached(request)
+                answer = await reached(request)
                 page: Any = answer
                 bodies += page["items"]
                 token = page["metadata"].get("continue") or None
         return bodies
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        found = await _found(self._core.read_namespaced_secret(name, namespace, _request_timeout=REQUEST_TIMEOUT))
-        return None if found is None else {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+        known = await found(self._core.read_namespaced_secret(name, namespace, _request_timeout=REQUEST_TIMEOUT))
+        return None if known is None else {key: base64.b64decode(value) for key, value in (known.data or {}).items()}
 
     async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
         secret = client.V1Secret(
@@ -126,8 +126,8 @@ class KubeCluster:
         )
         request = self._core.create_namespaced_secret(owner.ref.namespace, secret, _request_timeout=REQUEST_TIMEOUT)
         try:
-            await _reached(request)
-        except _AlreadyThere:
+            await reached(request)
+        except AlreadyThere:
             raise SecretTaken(
                 f'the Secret "{name}" is there and holds no secret of a hook; delete it, and a right one is made'
             ) from None
@@ -147,7 +147,7 @@ class KubeCluster:
             name, owner.ref.namespace, patch, _content_type=JSON_PATCH, _request_timeout=REQUEST_TIMEOUT
         )
         try:
-            await _reached(request)
+            await reached(request)
         except (_NotThere, _Unfit):
             raise ClusterUnavailable(f'the Secret "{name}" was changed by somebody else just now') from None
 
@@ -163,7 +163,7 @@ class KubeCluster:
             _request_timeout=REQUEST_TIMEOUT,
         )
         try:
-            return _body(await _found(request))
+            return _body(await found(request))
         except _Unfit as refusal:
             raise StatusRefused(
                 f"Kubernetes refuses the status: {refusal.said}; if the installed kinds are older than this operator, "
@@ -172,13 +172,13 @@ class KubeCluster:
 
     async def memory(self, owner: Resource) -> bytes | None:
         name, namespace = memory_name(owner.ref.name), owner.ref.namespace
-        found = await _found(self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT))
-        return base64.b64decode(found.binary_data[MEMORY]) if found and found.binary_data else None
+        kept = await found(self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT))
+        return base64.b64decode(kept.binary_data[MEMORY]) if kept and kept.binary_data else None
 
     async def remember(self, owner: Resource, data: bytes) -> None:
         name, namespace = memory_name(owner.ref.name), owner.ref.namespace
         binary: dict[str, bytes | str] = {MEMORY: base64.b64encode(data).decode()}
-        patched = await _found(
+        patched = await found(
             self._core.patch_namespaced_config_map(
                 name, namespace, {"binaryData": binary}, _content_type=MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
             )
@@ -188,7 +188,7 @@ class KubeCluster:
                 name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[_owner(owner)]
             )
             made = client.V1ConfigMap(metadata=meta, binary_data=binary)
-            await _reached(self._core.create_namespaced_config_map(namespace, made, _request_timeout=REQUEST_TIMEOUT))
+            await reached(self._core.create_namespaced_config_map(namespace, made, _request_timeout=REQUEST_TIMEOUT))
 
     async def note(self, resource: Resource, note: Note) -> None:
         now = datetime.now(UTC)
@@ -235,19 +235,20 @@ def _body(answer: object) -> Body | None:
     return answer if isinstance(answer, Mapping) else None
 
 
-async def _found(request: Awaitable[T]) -> T | None:
+async def found(request: Awaitable[T]) -> T | None:
     """The answer, or None where there is no such thing."""
     try:
-        return await _reached(request)
+        return await reached(request)
     except _NotThere:
         return None
 
 
-async def _reached(request: Awaitable[T]) -> T:
+async def reached(request: Awaitable[T]) -> T:
+    """The answer. Raises ClusterUnavailable."""
     try:
         return await request
     except ApiException as error:
-        kind = {404: _NotThere, 409: _AlreadyThere, 422: _Unfit}.get(error.status, ClusterUnavailable)
+        kind = {404: _NotThere, 409: AlreadyThere, 422: _Unfit}.get(error.status, ClusterUnavailable)
         refusal = kind(f"the Kubernetes API refuses: {error.status} {error.reason}")
         if isinstance(refusal, _Unfit):
             refusal.said = str(json.loads(error.body or "{}").get("message"))[:LONGEST_QUOTE]
@@ -267,5 +268,5 @@ class _Unfit(ClusterUnavailable):
     """Kubernetes' own words, which may repeat what was sent."""
 
 
-class _AlreadyThere(ClusterUnavailable):
-    """409 for something that was to be made."""
+class AlreadyThere(ClusterUnavailable):
+    """409: it was to be made, or was changed since it was read."""

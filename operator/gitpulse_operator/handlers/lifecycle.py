@@ -8,10 +8,12 @@ import logging
 from typing import Any
 
 import kopf
+from aiohttp import web
 
 from gitpulse_operator.adapters.kube import KubeCluster, has_kubeconfig
+from gitpulse_operator.adapters.lease import Lease
 from gitpulse_operator.control import Control
-from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.errors import OperatorError, PortTaken
 from gitpulse_operator.metrics import serve_metrics
 from gitpulse_operator.names import FINALIZER, GROUP, PART_OF, PLURALS, PROJECT, VERSION
 from gitpulse_operator.settings import OperatorSettings
@@ -60,15 +62,42 @@ class Operator:
     async def _start(self) -> None:
         async with contextlib.AsyncExitStack() as parts:
             parts.enter_context(serve_metrics(self.settings.metrics_port))
+            if port := self.settings.liveness_port:
+                parts.push_async_callback((await _answer_probes(port)).cleanup)
             cluster = await KubeCluster.connect(
                 namespaces=self.settings.namespaces, selector=self.settings.shard_selector
             )
             parts.push_async_callback(cluster.close)
+            if self.settings.lease:
+                lease = Lease(cluster, self.settings.lease)
+                await lease.acquire()
+                parts.push_async_callback(lease.release)
+                keeping = asyncio.create_task(lease.keep())
+                parts.callback(keeping.cancel)
             self._control = await parts.enter_async_context(Control.started(self.settings, cluster))
             self._running = parts.pop_all()
 
     async def stop(self) -> None:
         await self._running.aclose()
+
+
+async def _answer_probes(port: int) -> web.AppRunner:
+    """Answers until its `cleanup`. kopf's own server begins when the start is over: too late for who stands by."""
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_get("/healthz", alive)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - the kubelet asks from outside of the pod
+    except OSError as error:
+        await runner.cleanup()
+        why = f"cannot answer probes on port {port} ({error.strerror})"
+        raise PortTaken(f"{why}; set GITPULSE_LIVENESS_PORT to a free one, or to 0") from None
+    return runner
 
 
 class RemembersNothing(kopf.DiffBaseStorage):
