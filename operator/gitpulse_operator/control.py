@@ -50,8 +50,7 @@ class Control:
         async with assembled(settings, cluster) as world:
             control = cls(settings, world)
             await world.directory.is_complete()
-            control.publish_first([Resource.from_body(body).ref for body in await cluster.bodies(PROJECT)])
-            await control._published()
+            await control.publish_first([Resource.from_body(body).ref for body in await cluster.bodies(PROJECT)])
             jobs = [asyncio.create_task(job) for job in (control._agenda.run(), control._watch_directory())]
             try:
                 yield control
@@ -60,11 +59,11 @@ class Control:
                     job.cancel()
                 await asyncio.gather(*jobs, return_exceptions=True)
 
-    def publish_first(self, refs: list[Ref]) -> None:
+    async def publish_first(self, refs: list[Ref]) -> None:
         """The directory is complete once there has been a run over each of these."""
         self._unpublished = set(refs)
-        for ref in refs:
-            self._agenda.put(ref)
+        self._wake(refs)
+        await self._published()
 
     def seen(self, body: Body) -> None:
         """A connection or project as a watch shows it: worth a run if it is new, changed, or asks for one."""
@@ -178,6 +177,5 @@ class Control:
             with contextlib.suppress(OperatorError):
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
-                    self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
-                    await self._published()
+                    await self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
                 self._wake(await self._news.look())

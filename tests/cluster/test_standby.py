@@ -23,9 +23,13 @@ def one(place, operator):
     )
 
 
-def holder(place):
+def spec(place):
     found = place.plane.try_kubectl("-n", "gitpulse-system", "get", "lease", place.namespace, "-o", "json")
-    return json.loads(found.stdout)["spec"].get("holderIdentity", "") if found.returncode == 0 else ""
+    return json.loads(found.stdout)["spec"] if found.returncode == 0 else {}
+
+
+def holder(place):
+    return spec(place).get("holderIdentity", "")
 
 
 def follow(place, *events):
@@ -61,13 +65,18 @@ def test_the_other_takes_over_when_the_first_ends(place, one, end):
 def test_who_stands_by_answers_probes_and_does_nothing(place, one):
     port = str(free_port())
     broken = {"GITPULSE_REDIS_URL": "redis://127.0.0.1:1/0"}  # it would end if it worked
-    with one(), one(GITPULSE_LIVENESS_PORT=port, **broken) as second:
+    with one() as first, one(GITPULSE_LIVENESS_PORT=port, **broken) as second:
         place.apply_examples()
         place.wait(WEBSITE)
         follow(place, "Push")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
             assert answer.status == 200
-        assert second.poll() is None
+        works = holder(place)
+        for _ in range(2):  # both have tried once more
+            before = spec(place)["renewTime"]
+            wait_until(lambda before=before: spec(place)["renewTime"] != before, what="a renewal")
+        assert holder(place) == works
+        assert (first.poll(), second.poll()) == (None, None)
 
 
 def test_one_that_was_stopped_ends_when_it_goes_on(place, one):

@@ -30,6 +30,7 @@ class Lease:
 
     def __init__(self, cluster: KubeCluster, lease: str) -> None:
         """`lease` is `namespace/name`."""
+        self._lease = lease
         self._namespace, _, self._name = lease.partition("/")
         self._leases = client.CoordinationV1Api(cluster.api)
         self._me = f"{socket.gethostname()}_{secrets.token_hex(4)}"
@@ -38,11 +39,8 @@ class Lease:
 
     async def acquire(self) -> None:
         """Stands by until it is ours. Raises nothing: an API that does not answer is asked again."""
-        waiting = False
-        while not await self._try():
-            if not waiting:
-                logger.info("standing by: another operator holds the Lease %s/%s", self._namespace, self._name)
-            waiting = True
+        logger.info("standing by for the Lease %s", self._lease)
+        while not await self._try(self._me):  # noqa: ASYNC110 - what is waited for is elsewhere
             await asyncio.sleep(RETRY)
         logger.info("this operator works now, as %s", self._me)
 
@@ -50,31 +48,27 @@ class Lease:
         """Renews it until it is cancelled. If that fails the process ends on the spot, with all that is under way."""
         renewed = time.monotonic()
         while (begun := time.monotonic()) < renewed + DEADLINE:
-            if await self._try():
+            if await self._try(self._me):
                 renewed = begun
             elif self._seen[0] != self._me:
                 break
             await asyncio.sleep(RETRY)
-        logger.critical("lost the Lease %s/%s: another operator may be at work, so this one ends", *self._where)
+        logger.critical("lost the Lease %s: another operator may be at work, so this one ends", self._lease)
         os._exit(1)
 
     async def release(self) -> None:
         """Gives it back, so that another one need not wait."""
-        await self._try(holder="")
+        await self._try("")
 
-    @property
-    def _where(self) -> tuple[str, str]:
-        return self._namespace, self._name
-
-    async def _try(self, holder: str | None = None) -> bool:
-        """Takes or renews it, or hands it to `holder`. False: it is another's, or the API does not answer."""
+    async def _try(self, holder: str) -> bool:
+        """Takes, renews or frees it. False: it is another's, or the API does not answer."""
         try:
             async with asyncio.timeout(RETRY):
-                return await self._write(self._me if holder is None else holder)
+                return await self._write(holder)
         except AlreadyThere:  # somebody was faster
             return False
         except (ClusterUnavailable, TimeoutError) as error:
-            logger.warning("the Lease %s/%s cannot be had: %s", *self._where, str(error) or "no answer")
+            logger.warning("the Lease %s cannot be had: %s", self._lease, str(error) or "no answer")
             return False
 
     async def _write(self, holder: str) -> bool:
