@@ -62,7 +62,7 @@ def test_the_other_takes_over_when_the_first_ends(place, one, end):
     assert place.hooks("website") == before
 
 
-def test_who_stands_by_answers_probes_and_does_nothing(place, one):
+def test_who_stands_by_answers_probes_and_does_nothing(place, one, operator):
     port = str(free_port())
     broken = {"GITPULSE_REDIS_URL": "redis://127.0.0.1:1/0"}  # it would end if it worked
     with one() as first, one(GITPULSE_LIVENESS_PORT=port, **broken) as second:
@@ -77,6 +77,7 @@ def test_who_stands_by_answers_probes_and_does_nothing(place, one):
             wait_until(lambda before=before: spec(place)["renewTime"] != before, what="a renewal")
         assert holder(place) == works
         assert (first.poll(), second.poll()) == (None, None)
+        assert "Redis does not answer" not in operator.log.read_text()
 
 
 def test_one_that_was_stopped_ends_when_it_goes_on(place, one):
