@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Self
 
 from gitpulse_operator.adapters.kube import KubeCluster
-from gitpulse_operator.agenda import Agenda
+from gitpulse_operator.agenda import Agenda, ended
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import READY, find
 from gitpulse_operator.errors import ClusterUnavailable, DirectoryUnavailable, OperatorError
 from gitpulse_operator.metrics import QUEUE_DEPTH
 from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.priority import Priority, Urgency, running
 from gitpulse_operator.reconcile.news import News
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
@@ -39,6 +40,8 @@ class Control:
         self._shown: dict[Ref, tuple[object, ...]] = {}
         self._running: set[Ref] = set()
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
+        self._urgency: dict[Ref, Urgency] = {}
+        QUEUE_DEPTH.set_function(self._agenda.waiting)
         self._runner = Runner(world, resync_interval=settings.resync_interval, begun=self._begun, wake=self._agenda.put)
         self._news = News(world)
         self._unpublished: set[Ref] | None = None
@@ -55,9 +58,7 @@ class Control:
             try:
                 yield control
             finally:
-                for job in jobs:
-                    job.cancel()
-                await asyncio.gather(*jobs, return_exceptions=True)
+                await ended(*jobs)
 
     async def publish_first(self, refs: list[Ref]) -> None:
         """The directory is complete once there has been a run over each of these."""
@@ -74,7 +75,8 @@ class Control:
         if resource.deleted_at or (resource.ref.kind == PROJECT and not resource.held):
             return
         if shown != resource.wishes:
-            self._agenda.put(resource.ref)
+            at_start = shown is None and resource.ref in (self._unpublished or ())
+            self._wake([resource.ref], asked=not at_start)
             if resource.ref.kind == CONNECTION:
                 self._connection_changed(resource.ref, known=shown is not None)
 
@@ -111,7 +113,8 @@ class Control:
         users = self._inventory.users_of_secret(namespace, name)
         for connection in (ref for ref in users if ref.kind == CONNECTION):
             self._world.connections.forget(connection.namespace, connection.name)
-        self._wake(sorted(users, key=lambda ref: (ref.kind != CONNECTION, ref.name)))
+        shared = any(ref.kind == CONNECTION for ref in users)
+        self._wake(sorted(users, key=lambda ref: (ref.kind != CONNECTION, ref.name)), asked=not shared)
 
     async def clean_up(self, body: Body) -> None:
         """Removes what there is of a project that is being deleted. Raises an OperatorError worth waiting for."""
@@ -119,9 +122,11 @@ class Control:
         async with contextlib.AsyncExitStack() as alone:
             for ref in (resource.ref, *self._inventory.members(resource.ref)):
                 self._agenda.drop(ref)
+                self._hurry(ref, Priority.URGENT)
                 await alone.enter_async_context(self._agenda.exclusive(ref))
             newest = Resource.from_body(self._inventory.get(resource.ref) or body)
-            await self._runner.clean_up(newest if newest.uid == resource.uid else resource)
+            with running(Priority.URGENT):
+                await self._runner.clean_up(newest if newest.uid == resource.uid else resource)
         await self._published(resource.ref)
 
     async def delayed(self, body: Body, error: OperatorError) -> None:
@@ -129,17 +134,28 @@ class Control:
         text = f"Waits up to {self._world.deletion_deadline:.0f} s for its hook to be removed: {error}"
         await self._world.cluster.note(Resource.from_body(body), Note("Warning", "CleanupDelayed", text))
 
-    def _wake(self, refs: set[Ref] | list[Ref]) -> None:
+    def _wake(self, refs: Iterable[Ref], *, asked: bool = False) -> None:
+        """Unless `asked`, these may be all there are: a change of one, and what is more urgent, goes before."""
         for ref in refs:
-            self._agenda.put(ref)
+            self._agenda.put(ref, None if asked or ref.kind == CONNECTION else 0.0)
+            if asked:
+                self._hurry(ref, Priority.ASKED)
             for member in self._inventory.members(ref):
                 if self._ready(member) != "True":
                     self._agenda.put(member, 0.0)
 
-    async def _work(self, ref: Ref) -> float | None:
-        QUEUE_DEPTH.set(self._agenda.waiting())
+    def _hurry(self, ref: Ref, priority: Priority) -> None:
+        """The run that is under way stands in the way of another one, which is so urgent."""
+        if urgency := self._urgency.get(ref):
+            urgency.grow(priority)
+
+    async def _work(self, ref: Ref, asked: bool) -> float | None:
         before = self._ready(ref)
-        run = await self._runner.run(ref)
+        with running(Priority.ASKED if asked else Priority.DUE) as self._urgency[ref]:
+            try:
+                run = await self._runner.run(ref)
+            finally:
+                del self._urgency[ref]
         if ref in self._running and ref not in self._shown:  # gone meanwhile: what the run has kept of it is old
             self._leave(ref)
             run = Run(None)
@@ -178,4 +194,4 @@ class Control:
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
                     await self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
-                self._wake(await self._news.look())
+                self._wake(await self._news.look(), asked=True)

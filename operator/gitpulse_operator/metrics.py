@@ -1,4 +1,5 @@
-"""The operator's Prometheus metrics, named as controller-runtime names its own. No label holds a resource's name."""
+"""The operator's Prometheus metrics, named as controller-runtime names its own. No label holds a resource's
+name, but for connections, which are few."""
 
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ RECONCILE_ERRORS = Counter(
 )
 RECONCILE_TIME = Histogram("gitpulse_reconcile_time_seconds", "Time that a reconciliation takes.", ["kind"])
 QUEUE_DEPTH = Gauge("gitpulse_workqueue_depth", "Resources that are due and wait for a worker.")
+QUEUE_ADDS = Counter("gitpulse_workqueue_adds_total", "Resources put on the queue, to be worked on now or later.")
+QUEUE_RETRIES = Counter("gitpulse_workqueue_retries_total", "Resources put on it again because a run has failed.")
+QUEUE_TIME = Histogram("gitpulse_workqueue_queue_duration_seconds", "Time from when it is due to when work begins.")
+WORK_TIME = Histogram("gitpulse_workqueue_work_duration_seconds", "Time of the work, with the writing of the status.")
 STATUS_WRITES = Counter("gitpulse_status_writes_total", "Statuses that had changed and were written.", ["kind"])
 ROTATIONS = Counter(
     "gitpulse_rotations_total", "Rotations of a hook's secret, by what became of them: begun, completed.", ["result"]
@@ -28,7 +33,11 @@ GITLAB_REQUESTS = Counter(
     "Answers from GitLab, by method and status; `error` where none came.",
     ["method", "status"],
 )
-
+BUDGET_LEFT = Gauge(
+    "gitpulse_gitlab_budget_left",
+    "Share of a connection's requests (a second's worth, 1) that could be sent at once; `connection`: namespace/name.",
+    ["connection"],
+)
 
 REVIVALS = Counter(
     "gitpulse_revivals_total",

@@ -93,13 +93,15 @@ class Cluster:
         """Without waiting until it is gone."""
         self.kubectl("delete", what, "--wait=false")
 
-    def apply_connection(self, token: str = "demo-token") -> None:
+    def apply_connection(self, token: str = "demo-token", **spec: Any) -> None:
         labels = {"app.kubernetes.io/part-of": "gitpulse"}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "gitlab-token", "labels": labels}}
         self.apply(
             {**secret, "stringData": {"token": token}},
             resource(
-                "GitLabConnection", "gitlab", {"url": self.simulator.url, "tokenSecretRef": {"name": "gitlab-token"}}
+                "GitLabConnection",
+                "gitlab",
+                {"url": self.simulator.url, "tokenSecretRef": {"name": "gitlab-token"}, **spec},
             ),
         )
 

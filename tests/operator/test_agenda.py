@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gitpulse_operator.agenda import Agenda
+from gitpulse_operator.agenda import Agenda, ended
 
 
 @contextlib.asynccontextmanager
@@ -32,6 +33,7 @@ class Work:
 
     def __init__(self, again: float | None = None) -> None:
         self.done: list[str] = []
+        self.asked: list[bool] = []
         self.at_once = 0
         self.most_at_once: dict[str, int] = {}
         self.running: dict[str, int] = {}
@@ -40,7 +42,7 @@ class Work:
         self.progress = asyncio.Event()
         self.again = again
 
-    async def __call__(self, key: str) -> float | None:
+    async def __call__(self, key: str, asked: bool = False) -> float | None:
         self.running[key] = self.running.get(key, 0) + 1
         self.most_at_once[key] = max(self.most_at_once.get(key, 0), self.running[key])
         self.at_once = max(self.at_once, sum(self.running.values()))
@@ -48,6 +50,7 @@ class Work:
         await asyncio.sleep(0)
         self.running[key] -= 1
         self.done.append(key)
+        self.asked.append(asked)
         self.progress.set()
         return self.again
 
@@ -105,6 +108,17 @@ async def test_asked_for_goes_before_due():
     async with working(agenda):
         await work.until(6)
     assert work.done == ["asked", *(f"due-{number}" for number in range(5))]
+    assert work.asked == [True] + [False] * 5
+
+
+async def test_what_is_due_and_then_asked_for_is_done_once_as_asked_for():
+    agenda = Agenda(work := Work(), workers=1)
+    for delay in (0.0, None, 0.0):
+        agenda.put("a", delay)
+    async with working(agenda):
+        await work.until(1)
+        await a_few_turns()
+    assert (work.done, work.asked) == (["a"], [True])
 
 
 async def test_the_earlier_date_counts():
@@ -148,6 +162,18 @@ async def test_exclusive_keeps_the_workers_away():
     assert agenda._busy == {}, "nothing is kept of what is done"
 
 
+async def test_what_somebody_waits_for_is_as_good_as_asked_for():
+    agenda = Agenda(work := Work(), workers=2)
+    agenda.put("a", 0.0)
+    async with working(agenda):
+        async with agenda.exclusive("a"):
+            await a_few_turns()  # a worker has taken it, and waits
+            agenda.put("a")
+            await a_few_turns()  # so has the other
+        await work.until(2)
+    assert work.asked == [True, True]
+
+
 async def test_of_many_who_want_it_exclusively_one_has_it():
     agenda = Agenda(Work(), workers=1)
     holders: list[int] = []
@@ -170,10 +196,34 @@ async def test_of_many_who_want_it_exclusively_one_has_it():
 
 
 async def test_a_defect_in_the_work_is_not_silent():
-    async def broken(key: str) -> float | None:
+    async def broken(key: str, _: bool) -> float | None:
         raise RuntimeError(key)
 
     agenda: Agenda[str] = Agenda(broken, workers=1)
     agenda.put("a")
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(RuntimeError):
         await agenda.run()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_it_ends_although_the_work_swallows_cancellations(times):
+    """As a library does that makes an error of its own of one."""
+    swallowed, begun = 0, asyncio.Event()
+
+    async def stubborn(*_: object) -> float | None:
+        nonlocal swallowed
+        begun.set()
+        for _ in range(times):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(2)
+            swallowed += 1
+        return 0.0 if swallowed < 10 else None
+
+    agenda: Agenda[str] = Agenda(stubborn, workers=2)
+    agenda.put("a")
+    running = asyncio.create_task(agenda.run())
+    await begun.wait()
+    began = time.monotonic()
+    await ended(running)
+    assert time.monotonic() - began < 1
+    assert (running.cancelled(), swallowed) == (True, times)

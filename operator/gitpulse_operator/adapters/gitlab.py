@@ -40,6 +40,7 @@ from gitpulse_operator.errors import (
     TargetNotFound,
 )
 from gitpulse_operator.metrics import GITLAB_REQUESTS
+from gitpulse_operator.priority import Priority, running
 from gitpulse_operator.reconcile.ports import GitLab, Place, TokenInfo
 
 T = TypeVar("T")
@@ -96,11 +97,16 @@ class RestGitLab:
         return self._spec, self._token
 
     async def version(self, *, fresh: bool = False) -> str:
+        if self._version and not fresh:  # who knows it waits for nobody who asks anew
+            return self._version
         async with self._asking:
             if fresh or self._version is None:
                 answer = await self._call(lambda client: client.http_get("/version"))
                 self._version = str(answer["version"])
             return self._version
+
+    def budget_left(self) -> float:
+        return self._bucket.left()
 
     async def token(self) -> TokenInfo | None:
         try:
@@ -173,7 +179,8 @@ class RestGitLab:
         return Log(tuple(map(_logged, rows)))
 
     async def test_hook(self, parent: Parent, hook: int, trigger: str) -> Attempt:
-        return await self._in_turn(self._tests, parent, hook, f"{_hooks(parent)}/{hook}/test/{trigger}")
+        with running(Priority.URGENT):  # it revives the hook, or proves its new secret
+            return await self._in_turn(self._tests, parent, hook, f"{_hooks(parent)}/{hook}/test/{trigger}")
 
     async def resend(self, parent: Parent, hook: int, row: int) -> Attempt:
         return await self._in_turn(self._resends, parent, hook, f"{_hooks(parent)}/{hook}/events/{row}/resend")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -68,6 +69,8 @@ class KubeCluster:
             raise NoKubernetes(
                 f"no way to Kubernetes ({error}); set KUBECONFIG to a file that is right, or run in a pod"
             ) from None
+        # Else each request waits for two threads, to look for a proxy and a netrc.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
         return cls(client.ApiClient(configuration), namespaces, selector)
 
     async def close(self) -> None:

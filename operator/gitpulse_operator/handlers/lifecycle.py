@@ -103,6 +103,9 @@ async def _answer_probes(port: int) -> web.AppRunner:
 class RemembersNothing(kopf.DiffBaseStorage):
     """No copy of each spec in an annotation: the agenda compares with GitLab, not with what was handled last."""
 
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
+        return kopf.BodyEssence({})  # else a deep copy for each event
+
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002 - kopf's signature
         return None
 
@@ -115,6 +118,8 @@ def configure(settings: kopf.OperatorSettings, ours: OperatorSettings) -> None:
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = RemembersNothing()
+    if not (log := logging.getLogger("kopf.objects")).isEnabledFor(logging.DEBUG):
+        log.setLevel(logging.WARNING)  # else a line for each event that was seen
     settings.posting.enabled = False  # transitions are told by the runs themselves, and nothing else
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 60

@@ -6,6 +6,7 @@ import asyncio
 
 from gitpulse_operator.domain.spec import ConnectionSpec, parse_connection
 from gitpulse_operator.errors import ConnectionMissing, SecretMissing
+from gitpulse_operator.metrics import BUDGET_LEFT
 from gitpulse_operator.names import CONNECTION
 from gitpulse_operator.reconcile.ports import Cluster, Connect, GitLab
 from gitpulse_operator.reconcile.resource import Ref, Resource
@@ -45,6 +46,7 @@ class OpenConnections:
                 return held[2]
             gitlab = self._connect(spec, token)
             self._open[namespace, name] = (spec, token, gitlab)
+            BUDGET_LEFT.labels(f"{namespace}/{name}").set_function(gitlab.budget_left)
             return gitlab
 
     def rotation_requested(self, namespace: str, name: str) -> str | None:
@@ -62,7 +64,8 @@ class OpenConnections:
 
     def forget(self, namespace: str, name: str) -> None:
         """Drops a connection; whoever needs it opens it again."""
-        self._open.pop((namespace, name), None)
+        if self._open.pop((namespace, name), None):
+            BUDGET_LEFT.remove(f"{namespace}/{name}")
 
     async def _read(self, namespace: str, name: str) -> tuple[ConnectionSpec, str]:
         body = await self._cluster.read(Ref(CONNECTION, namespace, name))

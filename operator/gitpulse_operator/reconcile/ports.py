@@ -56,6 +56,10 @@ class GitLab(Protocol):
         """Its version as it reports it, `19.1.2-ee`; asked once, unless a fresh answer is wanted."""
         ...
 
+    def budget_left(self) -> float:
+        """The share of a second's worth of requests that could be sent at once, 0 to 1. May be called in any thread."""
+        ...
+
     async def token(self) -> TokenInfo | None:
         """Scopes and expiry of the token; None where it cannot tell, as with an OAuth token."""
         ...

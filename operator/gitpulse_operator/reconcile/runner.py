@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gitpulse_operator.domain.patch import merge_patch, merged
 from gitpulse_operator.errors import Defect, OperatorError
-from gitpulse_operator.metrics import RECONCILE_ERRORS, RECONCILE_TIME, RECONCILE_TOTAL, STATUS_WRITES
+from gitpulse_operator.metrics import QUEUE_RETRIES, RECONCILE_ERRORS, RECONCILE_TIME, RECONCILE_TOTAL, STATUS_WRITES
 from gitpulse_operator.names import CONNECTION, PROJECT
 from gitpulse_operator.reconcile.connection import reconcile_connection
 from gitpulse_operator.reconcile.ports import World
@@ -162,6 +162,7 @@ class Runner:
     def _retry(self, ref: Ref, error: OperatorError) -> Run:
         _count(ref, error)
         self._failures[ref] += 1
+        QUEUE_RETRIES.inc()
         wait = min(FIRST_RETRY * 2.0 ** min(self._failures[ref] - 1, 16), LAST_RETRY)
         wait = max(wait, error.retry_after or 0.0)
         logger.warning("%s: %s (again in %.0f s)", ref, error, wait)

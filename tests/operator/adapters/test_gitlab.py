@@ -8,7 +8,7 @@ import http.server
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -174,6 +174,32 @@ async def test_the_budget_is_kept(gitlabs, simulator, website):
     await asyncio.gather(*(slow.hooks(website) for _ in range(30)))
     took = time.monotonic() - began
     assert 0.45 < took < 3, "20 at once, then 20 a second"
+
+
+async def test_a_test_delivery_goes_before_all_else(gitlabs, simulator, website, target):
+    slow = gitlabs.connect(spec(simulator.url, rate=20), simulator.token)
+    hook = await slow.create_hook(website, {"url": target.url})
+    went: list[str] = []
+
+    async def noting(name: str, request: Coroutine[object, object, object]) -> None:
+        await request
+        went.append(name)
+
+    others = [noting("other", slow.hooks(website)) for _ in range(30)]
+    await asyncio.gather(*others, noting("test", slow.test_hook(website, hook.id, "push_events")))
+    assert went.index("test") < 27, "of those who had to wait, one of the first"
+
+
+async def test_threads_are_few_however_many_requests_wait(gitlab, simulator, website):
+    before = {thread.ident for thread in threading.enumerate()}
+    simulator.world.faults.append(Fault(delay=0.2, count=12))
+    began = time.monotonic()
+    requests = asyncio.gather(*(gitlab.hooks(website) for _ in range(12)))
+    await asyncio.sleep(0.1)
+    ours = [t for t in threading.enumerate() if t.ident not in before and t.name.startswith("gitlab")]
+    await requests
+    assert len(ours) == 4
+    assert time.monotonic() - began > 0.6, "four at a time"
 
 
 async def test_nobody_there(gitlabs, website):

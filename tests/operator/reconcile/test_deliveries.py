@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitpulse_operator.metrics import GITLAB_REQUESTS, HOOKS
+from gitpulse_operator.metrics import GITLAB_REQUESTS, HOOKS, STATUS_WRITES
 from gitpulse_service.contract import DIRECTORY_ACKS, feedback_key, hook_id
 from harness.life import Life, at_a_free_port, receiver_of
 
@@ -68,6 +68,17 @@ async def test_the_log_is_read_rarely(house, life):
     assert await cost() == 1
     life.later += timedelta(minutes=2)
     assert await cost() == 2
+
+
+async def test_a_resync_of_a_proven_hook_costs_one_request_and_no_write(house, life, feedback):
+    await life.run()
+    for minutes in (10, 20, 30):
+        life.later = timedelta(minutes=minutes)
+        house.redis.hset(feedback, "accepted:1", int(life.world.clock().timestamp() * 1000))
+        await life.run()  # may note when it was heard of last
+        requests, writes = asked(), STATUS_WRITES.labels("GitPulseProject")._value.get()
+        await life.run()
+        assert (asked() - requests, STATUS_WRITES.labels("GitPulseProject")._value.get() - writes) == (1, 0)
 
 
 async def test_the_log_is_not_read_where_deliveries_arrive(house, life, feedback):
