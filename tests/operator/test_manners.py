@@ -117,7 +117,7 @@ async def test_roles_in_some_namespaces_are_enough(
     cluster, control_plane, simulator, redis_url, installation_key, monkeypatch
 ):
     other, name = Cluster(control_plane, simulator, redis_url, installation_key), "gitpulse-roles"
-    _, role, _ = yaml.safe_load_all((ROOT / "operator" / "rbac.yaml").read_text())
+    _, role, *_ = yaml.safe_load_all((ROOT / "operator" / "rbac.yaml").read_text())
     rules = [rule for rule in role["rules"] if rule["resources"][0] not in ("namespaces", "customresourcedefinitions")]
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig_for(name, SYSTEM)))
     places = {place.namespace: place for place in (cluster, other)}
