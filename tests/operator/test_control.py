@@ -22,7 +22,7 @@ async def test_what_concerns_all_is_due_and_what_concerns_one_is_asked_for(house
         project, connection = life.ref("website"), life.ref("gitlab")
         bodies = {ref: deepcopy(life.cluster._bodies[ref]) for ref in (project, connection)}
         control = Control(house.write(), life.world)
-        control.publish_first([project])
+        await control.publish_first([project])
         control.seen(bodies[connection])
         control.seen(bodies[project])
         assert urgency(control) == {project: DUE, connection: ASKED_FOR}, "at the start"
@@ -56,7 +56,7 @@ async def test_no_proxy_is_looked_for_at_each_request_unless_there_is_one(tmp_pa
         if proxy:
             monkeypatch.setenv("HTTPS_PROXY", proxy)
         cluster = await KubeCluster.connect(str(kubeconfig))
-        session = cluster._api.rest_client._create_pool_manager()
+        session = cluster.api.rest_client._create_pool_manager()
         assert session.trust_env == bool(proxy)
         await session.close()
         await cluster.close()
