@@ -9,7 +9,7 @@ from typing import Any, cast
 from gitpulse_operator.adapters.manifests import FolderCluster
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.names import PROJECT
-from gitpulse_operator.reconcile.ports import Cluster, Connections, Directory
+from gitpulse_operator.reconcile.ports import Cluster, Connections, Directory, World
 from gitpulse_operator.reconcile.resource import Ref
 from gitpulse_operator.reconcile.runner import Run, Runner
 from harness.house import House
@@ -25,7 +25,8 @@ class Life:
     def __init__(self, last: int | None = None) -> None:
         self.steps, self.last = 0, last
 
-    def step(self) -> None:
+    def step(self, part: object, name: str, *, done: bool) -> None:  # noqa: ARG002
+        """`part` of the world is asked for `name`, or (done) has just answered."""
         self.steps += 1
         if self.steps == self.last:
             raise Killed
@@ -43,12 +44,22 @@ class Mortal:
             return value
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            self._life.step()
+            self._life.step(self._part, name, done=False)
             answer = await value(*args, **kwargs)
-            self._life.step()
+            self._life.step(self._part, name, done=True)
             return Mortal(answer, self._life) if name in ("open", "reopen") else answer
 
         return call
+
+
+def mortal(world: World, life: Life) -> World:
+    """The same world, as long as that life lasts."""
+    return replace(
+        world,
+        cluster=cast("Cluster", Mortal(world.cluster, life)),
+        connections=cast("Connections", Mortal(world.connections, life)),
+        directory=cast("Directory", Mortal(world.directory, life)),
+    )
 
 
 async def run_once(house: House, life: Life, name: str = "website") -> Run:
@@ -56,14 +67,8 @@ async def run_once(house: House, life: Life, name: str = "website") -> Run:
     settings = house.write()
     cluster = FolderCluster([house.manifests], house.state)
     async with assembled(settings, cluster) as world:
-        mortal = replace(
-            world,
-            cluster=cast("Cluster", Mortal(world.cluster, life)),
-            connections=cast("Connections", Mortal(world.connections, life)),
-            directory=cast("Directory", Mortal(world.directory, life)),
-        )
         due: dict[Ref, None] = {}
-        runner = Runner(mortal, resync_interval=600, wake=lambda ref, _: due.setdefault(ref))
+        runner = Runner(mortal(world, life), resync_interval=600, wake=lambda ref, _: due.setdefault(ref))
         run = await runner.run(Ref(PROJECT, "default", name))
         while due:
             ref = next(iter(due))

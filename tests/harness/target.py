@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +40,8 @@ class Target:
     answer: bytes = b"ok"
     delay: float = 0.0
     answer_headers: dict[str, str] = field(default_factory=dict)
+    judge: Callable[[Received], int] | None = None
+    """Says with which status to answer, in place of `status`; what it has judged is not kept."""
 
     def take(self) -> list[Received]:
         """What came since the last call."""
@@ -62,10 +64,12 @@ def running_target() -> Iterator[Target]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            target.requests.append(Received(self.path, self.headers, body))
+            received = Received(self.path, self.headers, body)
+            if target.judge is None:
+                target.requests.append(received)
             time.sleep(target.delay)
             with contextlib.suppress(ConnectionError):
-                self.send_response(target.status)
+                self.send_response(target.judge(received) if target.judge else target.status)
                 for name, value in {"Content-Length": str(len(target.answer)), **target.answer_headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
