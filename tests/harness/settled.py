@@ -30,13 +30,15 @@ def come_to_rest(machine: Machine) -> None:
         machine.advance(PAUSE)
         ground.deliver()
         before = _mark(machine)
-        asked = _requests()
         machine.run()
         if _mark(machine) == before:
             break
     else:
         raise AssertionError(f"it does not come to rest: {state.read_text()}")
+    asked = _requests()
+    machine.run()
     asked = _requests() - asked
+    assert _mark(machine) == before, "a second run changes something"
     # Who only observes does not note where the target is by now, and asks.
     awake = sum(1 + (s.get("adoptionPolicy") == "Observe") for s in machine.specs.values() if not s.get("suspend"))
     assert asked <= awake + 2, f"{asked:g} requests to GitLab at rest, for {machine.specs} and a connection"
