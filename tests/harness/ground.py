@@ -28,7 +28,6 @@ from gitpulse_operator.errors import (
     GitLabUnavailable,
     OperatorError,
 )
-from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.reconcile import rotation
 from gitpulse_operator.reconcile.resource import Body, Ref, Resource
 from gitpulse_operator.reconcile.runner import Runner
@@ -37,7 +36,7 @@ from gitpulse_service.contract import (
     DIRECTORY,
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
-    DIRECTORY_COMPLETE,
+    DIRECTORY_SHARDS,
     Route,
     feedback_key,
     unseal,
@@ -192,7 +191,7 @@ class Ground:
     ) -> list[int | Refusal]:
         """What each receiver that knows the hook says to deliveries made with these secrets, or its present ones."""
         name, known = hook.url.rpartition("/")[2], self.routes()
-        complete = self.redis.exists(DIRECTORY_COMPLETE)
+        complete = self.redis.exists(DIRECTORY_SHARDS)
         asked = [known.get(name)] if complete or name in known else []
         asked += [self.laggard[0][name]] if self.laggard and name in self.laggard[0] else []
         found = []
@@ -211,7 +210,7 @@ class Ground:
         headers = {key.lower().encode(): value.encode() for key, value in request.headers.items()}
         verdict = verify(route, headers, request.body, now=time.time())
         if route is None:
-            return 401 if self.redis.exists(DIRECTORY_COMPLETE) else 503
+            return 401 if self.redis.exists(DIRECTORY_SHARDS) else 503
         refused = isinstance(verdict, Refusal)
         said_at = int(self.now().timestamp() * 1000)
         notes = {"refused": said_at, "refused:reason": str(verdict)} if refused else {f"accepted:{verdict}": said_at}
@@ -238,7 +237,7 @@ class Operator:
         self._ground, self._fate, self._exit = ground, fate, contextlib.AsyncExitStack()
         self.cluster = Kept([], ground.state)
         self.cluster.births = births
-        self._inventory = Inventory()
+        self._due: dict[Ref, None] = {}
         self._unpublished: set[str] | None = None
         self._runner = ground.runner.run(self._start())
         self._started = False
@@ -246,7 +245,8 @@ class Operator:
     async def _start(self) -> Runner:
         world = await self._exit.enter_async_context(assembled(self._ground.settings, self.cluster))
         self._world = mortal(replace(world, clock=self._ground.now), self._fate)
-        return Runner(self._world, self._inventory, resync_interval=600)
+        self._inventory = self._world.inventory
+        return Runner(self._world, resync_interval=600, wake=lambda ref, _: self._due.setdefault(ref))
 
     def end(self) -> None:
         self._ground.runner.run(self._exit.aclose())
@@ -261,7 +261,7 @@ class Operator:
         """As `control.Control` would, one after the other."""
         refs = self.cluster.refs()
         gone = self.cluster.removed()
-        if not self._started or (not self._unpublished and not self._ground.redis.exists(DIRECTORY_COMPLETE)):
+        if not self._started or (not self._unpublished and not self._ground.redis.exists(DIRECTORY_SHARDS)):
             self._unpublished = {ref.name for ref in refs if ref.kind == "GitPulseProject"}
             self._unpublished |= {resource.ref.name for resource in gone}
             self._started = True

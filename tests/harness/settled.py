@@ -143,12 +143,7 @@ def is_remembered(machine: Machine, name: str, place: Parent) -> bool:
 
 def place_of(machine: Machine, name: str) -> Parent | None:
     """Where the resource's hook belongs: by its path or id, or where it is since it had that path."""
-    place, spec = meant(machine, name), machine.specs[name]
-    path = spec.get("project", spec.get("group"))
-    if place is None or path in (place.full_path, str(place.id)):
-        return place
-    status: Any = machine.operator.resource(name).status.get("target", {})
-    return place if (status.get("id"), status.get("path")) == (place.id, path) else None
+    return meant(machine, name)  # GitLab leads from a former path to the present one
 
 
 def meant(machine: Machine, name: str) -> Parent | None:

@@ -142,7 +142,7 @@ async def _list(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> tup
             return before, await gitlab.projects(before)
         except TargetNotFound:
             pass  # perhaps made anew under its old name
-    parent = await gitlab.resolve("Group", spec.target)
+    parent = await hook.found_at(gitlab, spec)
     return parent, await gitlab.projects(parent)
 
 

@@ -6,6 +6,7 @@ This is the one path to a hook. Any step may be the last one before a crash; the
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from gitpulse_operator.domain import rotation
 from gitpulse_operator.domain.credentials import (
@@ -162,8 +163,14 @@ async def _observe(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> 
     if before and before.kind == spec.kind and spec.target.lower() in (before.path.lower(), str(before.id)):
         with contextlib.suppress(TargetNotFound):
             return before, await gitlab.hooks(before)
-    parent = await gitlab.resolve(spec.kind, spec.target)
+    parent = await found_at(gitlab, spec)
     return parent, await gitlab.hooks(parent)
+
+
+async def found_at(gitlab: GitLab, spec: ProjectSpec) -> Parent:
+    """The target, by the name that the spec has for it: GitLab also knows the names that it had before."""
+    parent = await gitlab.resolve(spec.kind, spec.target)
+    return parent if spec.target.isdigit() else replace(parent, path=spec.target)
 
 
 async def _act(

@@ -10,9 +10,11 @@ import gitlab
 import pytest
 
 from gitpulse_operator.domain.credentials import derive
+from gitpulse_operator.metrics import GITLAB_REQUESTS
 from gitpulse_service.contract import WEBHOOK_PATH, feedback_key, hook_id, installation_id
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.people import Role
+from harness.cluster import total
 from harness.house import PUBLIC_URL, conditions
 
 
@@ -247,6 +249,18 @@ async def test_a_renamed_project_is_followed(house):
     done = await house.run()
     assert done["website"].ready.status == "True"
     assert len(house.hooks("acme/site")) == 1
+
+
+async def test_a_project_that_was_renamed_before_it_was_found_costs_no_more_than_any_other(house):
+    """GitLab leads from the old path to the new one."""
+    house.simulator.website.path = "site"
+    done = await house.run()
+    assert done["website"].ready.status == "True"
+    assert done["website"].status["target"]["path"] == "acme/website"
+    await house.run()
+    before = total(GITLAB_REQUESTS)
+    await house.run()
+    assert total(GITLAB_REQUESTS) - before == 3, "version and token for the connection, hooks for the project"
 
 
 async def test_a_group_has_its_hook(house):
