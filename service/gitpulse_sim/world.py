@@ -108,8 +108,8 @@ class World:
         self.manual_calls: dict[tuple[str, str, int, int], list[float]] = {}
         """When tests and resends were asked for: (what, parent kind, parent, user) -> Unix times."""
         self._last_ids: Counter[str] = Counter()
-        self._routes: dict[str, int] = {}
-        """Full path -> project, also the paths that one had before it was transferred."""
+        self.routes: dict[str, int] = {}
+        """Full path -> project, also the paths that one had before it was moved."""
         self._folder = Path(tempfile.mkdtemp(prefix="gitpulse-sim-"))
         self.forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         """Removes the repositories from the disk; happens by itself when the world or the process ends."""
@@ -168,17 +168,17 @@ class World:
             created_at=self.clock.now(), repository=Repository(self._folder / f"{number}.git"),
         )  # fmt: skip
         self.projects[number] = project
-        self._routes[project.full_path] = number
+        self.routes[project.full_path] = number
         return project
 
-    def transfer(self, project: Project, group: Group) -> None:
-        """Moves a project to another group. Its old path leads to it until another project takes it."""
-        project.group = group
-        self._routes[project.full_path] = project.id
+    def move(self, project: Project, *, group: Group | None = None, path: str = "") -> None:
+        """Transfers a project to another group, or renames it. Its old path leads to it until another one takes it."""
+        project.group, project.path = group or project.group, path or project.path
+        self.routes[project.full_path] = project.id
 
     def find_project(self, reference: str | int) -> Project | None:
         """By number, by full path, or by one that it had before it moved."""
-        known = self._routes.get(reference) if isinstance(reference, str) else None
+        known = self.routes.get(reference) if isinstance(reference, str) else None
         return self.projects.get(known or 0) or _find(self.projects, reference)
 
     def find_group(self, reference: str | int) -> Group | None:

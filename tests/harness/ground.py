@@ -139,6 +139,7 @@ class Ground:
             place.hooks.clear()
         for project, group in self.home.items():
             project.group = group
+        world.routes = {project.full_path: project.id for project in self.home}
         world.faults.clear()
         world.manual_calls.clear()
         world.clock.follow_wall()

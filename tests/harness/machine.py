@@ -292,10 +292,9 @@ class Machine(RuleBasedStateMachine):
         for name in self.specs:
             self.lose(name)
         self.former[project.full_path] = project
-        if moved:
-            groups = list(self.world.groups.values())
-            project.group = groups[(groups.index(project.group) + 1) % len(groups)]
-        project.path = f"{self.ground.names[project]}-{self.count}"
+        groups = list(self.world.groups.values())
+        group = groups[(groups.index(project.group) + moved) % len(groups)]
+        self.world.move(project, group=group, path=f"{self.ground.names[project]}-{self.count}")
 
     @rule(which=WHICH, failures=st.sampled_from((3, 5, 40)))
     def fail(self, which: int, failures: int) -> None:

@@ -109,13 +109,13 @@ def test_a_transferred_project_keeps_its_number(simulator, gl, api, deep, hook, 
     assert target.one().json["project"]["path_with_namespace"] == "acme/deep/website"
     another = simulator.world.add_project("website", simulator.world.groups[1])
     assert gl.projects.get("acme/website").id == another.id
-    simulator.world.transfer(simulator.world.projects[1], simulator.world.add_group("elsewhere"))
+    simulator.world.move(simulator.world.projects[1], group=simulator.world.add_group("elsewhere"))
     assert simulator.world.project("acme/deep/website").id == 1, "every path that it had leads to it"
     assert api("PUT", "/projects/1/transfer", json={"namespace": "nowhere"}).status_code == 404
 
 
 def test_a_stranger_is_sent_nowhere(simulator, api, deep, token_of):
-    simulator.world.transfer(simulator.website, deep)
+    simulator.world.move(simulator.website, group=deep)
     token = token_of("fatima", Role.NONE)
     assert api("GET", "/projects/acme%2Fwebsite", token=token).status_code == 404
     maintainer = token_of("fatima", Role.MAINTAINER)

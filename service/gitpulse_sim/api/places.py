@@ -80,7 +80,7 @@ def transfer(call: Call) -> Data:
         raise Refused(403, FORBIDDEN)
     if group is None or call.world.role(call.user, group) < Role.MAINTAINER:
         raise not_found("Namespace")
-    call.world.transfer(project, group)
+    call.world.move(project, group=group)
     return _project(call.frame, project)
 
 

@@ -97,8 +97,8 @@ async def test_what_comes_and_goes_is_followed(free):
     other = world.add_group("other")
     other.members = dict(acme(free).members)
     inner = next(project for project in world.projects.values() if project.path == "inner")
-    world.transfer(inner, other)
-    free.simulator.website.path = "site"
+    world.move(inner, group=other)
+    world.move(free.simulator.website, path="site")
     free.simulator.api.archived = True
     world.add_project("new", acme(free))
     done = (await free.run())["acme"]
@@ -107,7 +107,7 @@ async def test_what_comes_and_goes_is_followed(free):
     assert done.status["hooks"]["desired"] == done.status["hooks"]["installed"] == 2
     assert len(free.routes()) == 2
     free.simulator.api.archived = False
-    world.transfer(inner, acme(free))
+    world.move(inner, group=acme(free))
     del world.projects[free.simulator.website.id]
     done = (await free.run())["acme"]
     assert hooks(free).keys() == {"acme/api", "acme/inner", "acme/new"}

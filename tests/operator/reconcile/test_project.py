@@ -245,7 +245,7 @@ async def test_a_move_that_was_interrupted_is_finished(house):
 
 async def test_a_renamed_project_is_followed(house):
     await house.run()
-    house.simulator.website.path = "site"
+    house.simulator.world.move(house.simulator.website, path="site")
     done = await house.run()
     assert done["website"].ready.status == "True"
     assert len(house.hooks("acme/site")) == 1
@@ -253,7 +253,7 @@ async def test_a_renamed_project_is_followed(house):
 
 async def test_a_project_that_was_renamed_before_it_was_found_costs_no_more_than_any_other(house):
     """GitLab leads from the old path to the new one."""
-    house.simulator.website.path = "site"
+    house.simulator.world.move(house.simulator.website, path="site")
     done = await house.run()
     assert done["website"].ready.status == "True"
     assert done["website"].status["target"]["path"] == "acme/website"
