@@ -92,6 +92,11 @@ class Findings:
         self.again = seconds if self.again is None else min(self.again, seconds)
 
     @property
+    def single(self) -> bool:
+        """Whether GitLab may have one hook for all of it at `parent`, even if nobody lived to note it."""
+        return bool(self.pushed.hook_id) if self.pushed else self.group_mode != "ProjectHooks"
+
+    @property
     def rotated(self) -> datetime | None:
         """When GitLab was given the current generation."""
         return datetime.fromisoformat(self.rotated_at) if self.rotated_at else None

@@ -18,7 +18,7 @@ from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, Parent, de
 from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, kept, make_plan, ours_among
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.domain.versions import parse_version
-from gitpulse_operator.errors import SignatureUnavailable, TargetNotFound
+from gitpulse_operator.errors import Forbidden, SignatureUnavailable, TargetNotFound
 from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
 from gitpulse_operator.names import hook_name
 from gitpulse_operator.reconcile import deliveries
@@ -39,16 +39,20 @@ async def keep_route(resource: Resource, found: Findings, world: World) -> Route
 
 
 async def known_route(resource: Resource, found: Findings, world: World) -> Route | None:
-    """What receivers must know by earlier runs; None where there is no hook yet."""
-    if found.parent is None or found.pushed is None or not found.pushed.hook_id:
+    """What receivers must know by earlier runs; None where there can be no hook yet.
+
+    There can be one as soon as its place is known: GitLab may have made it, and its answer was lost.
+    """
+    if found.parent is None or not found.single:
         return None
     known = generations(await stored(resource, world))
     if not known:
         return None
     numbers = tuple(generation.number for generation in known)
-    found.standing = rotation.remembered(
-        numbers, found.pushed.generation, found.phase, found.phase_since, world.clock()
-    )
+    if found.pushed:
+        found.standing = rotation.remembered(
+            numbers, found.pushed.generation, found.phase, found.phase_since, world.clock()
+        )
     secrets = [generation.secret(found.parent.key) for generation in known]
     weakest = rotation.weakest(numbers, found.pushed, found.previous)
     return _route(resource, found.instance, found.parent, secrets, world, verification=weakest)
@@ -104,8 +108,9 @@ async def install(
         return
     hook, verification = await _act(gitlab, parent, plan, secret, verification, secrets)
     found.hook = hook
-    if before and before.key != parent.key and found.pushed and found.pushed.hook_id:
-        await remove(gitlab, before, desired_for(resource, spec, before, world))
+    if before and before.key != parent.key and found.single:
+        with contextlib.suppress(Forbidden) if found.pushed is None else contextlib.nullcontext():  # never let in there
+            await remove(gitlab, before, desired_for(resource, spec, before, world))
         await world.directory.withdraw(url_id(resource, before, world))
     found.parent = parent
     secrets.given(Pushed(hook.id, secret.generation, verification))

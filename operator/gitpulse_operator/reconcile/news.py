@@ -65,7 +65,7 @@ class News:
             counts = mapping(resource.status.get("hooks"))
             states.update({state: count for state in STATES if isinstance(count := counts.get(state), int)})
             remembered = Findings.remembered(resource)
-            if (parent := remembered.parent) and (remembered.pushed is None or remembered.pushed.hook_id):
+            if (parent := remembered.parent) and remembered.single:
                 found[hook_id(self._world.installation_key, resource.uid, parent.key)] = resource
         return found
 

@@ -10,12 +10,14 @@ import gitlab
 import pytest
 
 from gitpulse_operator.domain.credentials import derive
+from gitpulse_operator.errors import GitLabUnavailable
 from gitpulse_operator.metrics import GITLAB_REQUESTS
 from gitpulse_service.contract import WEBHOOK_PATH, feedback_key, hook_id, installation_id
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.people import Role
 from harness.cluster import total
 from harness.house import PUBLIC_URL, conditions
+from harness.mortal import Life, run_once
 
 
 def root(house) -> bytes:
@@ -241,6 +243,34 @@ async def test_a_move_that_was_interrupted_is_finished(house):
     assert done["website"].ready.status == "True"
     assert house.hooks() == []
     assert len(house.hooks("acme/api")) == 1
+
+
+class Deaf(Life):
+    """GitLab makes the hook, and nobody hears of it."""
+
+    def step(self, part, name, *, done):
+        if name == "create_hook" and done:
+            raise GitLabUnavailable("its answer was lost")
+
+
+async def test_a_hook_that_nobody_heard_of_is_welcome(house):
+    """Even if Redis has lost all it had, and GitLab does not answer any more."""
+    await run_once(house, Deaf())
+    (hook,) = house.hooks()
+    house.flush()
+    house.simulator.world.faults.append(Fault(status=502, count=9))
+    assert (await house.run())["website"].ready.status == "False"
+    assert house.route_of(hook).credentials
+
+
+async def test_a_hook_that_nobody_heard_of_goes_with_its_target(house):
+    await run_once(house, Deaf())
+    assert len(house.hooks()) == 1
+    house.change(project="acme/api")
+    await house.run()
+    (hook,) = house.hooks("acme/api")
+    assert house.hooks() == []
+    assert set(house.routes()) == {hook.url.rpartition("/")[2]}
 
 
 async def test_a_renamed_project_is_followed(house):
