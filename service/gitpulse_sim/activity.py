@@ -30,6 +30,7 @@ Story = AsyncGenerator[datetime, None]
 OFFSETS = (60, 60, 120, -300, 60, 330)
 """Minutes east of UTC where each of the team works."""
 STORIES_A_DAY = 4.5
+"""On a working day; a tenth of it on a day of the weekend."""
 PUSH_SIZES = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 7, 12, 20)
 
 
@@ -49,6 +50,7 @@ async def replay(
     *,
     days: int = 14,
     seed: int = 1,
+    stories_a_day: float = STORIES_A_DAY,
     until: datetime | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> int:
@@ -65,7 +67,10 @@ async def replay(
         done[project.id] = min(1.0, (now - start) / (end - start))
         progress(Progress(forge.engine.sent - before, sum(done.values()) / len(done)))
 
-    histories = [_History(forge, project, Random(f"{seed} {project.full_path}")) for project in projects]  # noqa: S311
+    histories = [
+        _History(forge, project, Random(f"{seed} {project.full_path}"), stories_a_day)  # noqa: S311
+        for project in projects
+    ]
     await asyncio.gather(*(history.run(start, end, report) for history in histories))
     await forge.engine.idle()
     progress(Progress(forge.engine.sent - before, 1.0))
@@ -75,8 +80,9 @@ async def replay(
 class _History:
     """What happens in one project."""
 
-    def __init__(self, forge: Forge, project: Project, random: Random) -> None:
+    def __init__(self, forge: Forge, project: Project, random: Random, stories_a_day: float) -> None:
         self._forge, self._project, self._random = forge, project, random
+        self._stories_a_day = stories_a_day
         members = {number for place in project.lineage() for number in place.members}
         self._team = [forge.world.users[number] for number in sorted(members)]
         if not self._team:
@@ -109,7 +115,7 @@ class _History:
     def _plan(self, start: datetime, end: datetime) -> None:
         random, day = self._random, start.date()
         while day <= end.date():
-            busy = STORIES_A_DAY if day.weekday() < 5 else STORIES_A_DAY / 10
+            busy = self._stories_a_day if day.weekday() < 5 else self._stories_a_day / 10
             for _ in range(int(busy + random.random())):
                 author = random.choice(self._team)
                 at = self._office_hour(author, day)

@@ -68,7 +68,8 @@ class Outage:
         self.house.redis.hset(feedback_key(hook), "accepted:1", int((time.time() - ago.total_seconds()) * 1000))
 
     def history(self, *projects, days=5) -> None:
-        self.sim.run(replay(self.sim.forge, projects or [self.sim.website], days=days))
+        # Of so much there is enough of everything, whatever day of the week it is today.
+        self.sim.run(replay(self.sim.forge, projects or [self.sim.website], days=days, stories_a_day=15))
 
     def switched_off(self, hook: str) -> None:
         """Four deliveries fail and are logged; then the hook is off, and five days of work are dropped unlogged."""

@@ -248,7 +248,7 @@ async def test_a_move_that_was_interrupted_is_finished(house):
 class Deaf(Life):
     """GitLab makes the hook, and nobody hears of it."""
 
-    def step(self, part, name, *, done):
+    def step(self, part, name, *, done):  # noqa: ARG002
         if name == "create_hook" and done:
             raise GitLabUnavailable("its answer was lost")
 
