@@ -30,7 +30,7 @@ from gitpulse_operator.errors import (
 )
 from gitpulse_operator.reconcile import rotation
 from gitpulse_operator.reconcile.resource import Body, Ref, Resource
-from gitpulse_operator.reconcile.runner import Runner
+from gitpulse_operator.reconcile.runner import Run, Runner
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import (
     DIRECTORY,
@@ -44,6 +44,8 @@ from gitpulse_service.contract import (
 from gitpulse_service.receiver.verification import Refusal, verify
 from gitpulse_sim.deliver import Event, _sign_into, delivery_headers
 from gitpulse_sim.hook import Hook
+from gitpulse_sim.seed import demo_world
+from gitpulse_sim.world import World
 from harness.mortal import Killed, Life, mortal
 from harness.redis import redis_server
 from harness.simulator import Simulator, running_simulator
@@ -138,12 +140,12 @@ class Ground:
             place.path = path
             place.hooks.clear()
         for project, group in self.home.items():
-            project.group = group
+            project.group, project.archived = group, False
         world.routes = {project.full_path: project.id for project in self.home}
         world.faults.clear()
         world.manual_calls.clear()
         world.clock.follow_wall()
-        world.instance.auto_disabling = True
+        world.instance.auto_disabling, world.instance.tier = True, "premium"
         self.token(valid=True)
         self.state.unlink(missing_ok=True)
         self.redis.flushall()
@@ -276,10 +278,22 @@ class Operator:
             assert body is not None
             self._inventory.put(ref, body)
             if names is None or ref.name in names:
-                run = await self._runner.run(ref)
-                assert not isinstance(run.error, Defect), f"a defect in the run over {ref}"
+                run = await self._run(ref)
+                for member in self._inventory.members(ref):
+                    await self._run(member)
                 if not isinstance(run.error, ClusterUnavailable | DirectoryUnavailable):
                     await self._published(ref.name)
+        while self._due:  # a group adds up again, say
+            ref = next(iter(self._due))
+            del self._due[ref]
+            if self.cluster.knows(ref.name):
+                await self._run(ref)
+
+    async def _run(self, ref: Ref) -> Run:
+        self._due.pop(ref, None)
+        run = await self._runner.run(ref)
+        assert not isinstance(run.error, Defect), f"a defect in the run over {ref}"
+        return run
 
     async def _published(self, name: str) -> None:
         if self._unpublished is not None:
@@ -299,13 +313,21 @@ class Operator:
         return json.dumps(self.cluster._state)
 
 
+def _world() -> World:
+    """The demo's, with a project in a subgroup."""
+    world = demo_world()
+    (acme,) = world.groups.values()
+    world.add_project("inner", world.add_group("deep", parent=acme))
+    return world
+
+
 @contextlib.contextmanager
 def common_ground() -> Iterator[Ground]:
     """Real parts for all sequences, until the block ends."""
     with (
         tempfile.TemporaryDirectory() as folder,
         redis_server(Path(folder)) as redis,
-        running_simulator() as simulator,
+        running_simulator(_world) as simulator,
         running_target() as target,
     ):
         ground = Ground(simulator, target, redis.url, Path(folder))

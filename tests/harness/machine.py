@@ -2,8 +2,6 @@
 
 At every step, also between any two steps of a run, a delivery that GitLab makes with what we gave it would be taken;
 and whatever is not ours, or is to be left alone, stays as it is.
-
-Members of a group with hooks of their own would be added to `Ground.names`, `Machine.owner` and `settled`.
 """
 
 from __future__ import annotations
@@ -44,6 +42,7 @@ EDITS = st.one_of(
     st.tuples(st.just("adoptionPolicy"), st.sampled_from(("Adopt", "Observe"))),
     st.tuples(st.just("deletionPolicy"), st.sampled_from(("Delete", "Orphan"))),
     st.tuples(st.just("secret"), st.sampled_from(SECRETS)),
+    st.tuples(st.just("groupMode"), st.sampled_from(("Auto", "ProjectHooks"))),
 )
 STRANGERS = (
     ("GitPulse", "https://elsewhere.example/api/v1/webhooks/gitlab"),
@@ -104,7 +103,9 @@ class Machine(RuleBasedStateMachine):
         return self.world.parents
 
     def hooks(self) -> list[Hook]:
-        return [hook for place in self.places for hook in place.hooks.values()]
+        """Those that GitLab has; of a group's it knows nothing without a licence for them."""
+        known = self.world.parents if self.world.instance.has_group_hooks else self.world.projects.values()
+        return [hook for place in known for hook in place.hooks.values()]
 
     def owner(self, hook: Hook) -> str | None:
         """Whose hook it is, by its name or the end of its URL."""
@@ -127,11 +128,12 @@ class Machine(RuleBasedStateMachine):
         """The target changes: what was made at the old one in the moment before a crash is not found again."""
         place = settled.meant(self, name)
         if place and not settled.is_remembered(self, name, place):
-            self.lost.add(hook_id(KEY, uid(name, self.births), f"{place.kind}/{place.id}"))
-            for hook in place.hooks.values():
-                if self.owner(hook) == name:
-                    self.left.add(hook.id)
-                    self.estrange(hook)
+            for each in {place, *settled.tree(self, place)}:
+                self.lost.add(settled.route_id(self, name, each))
+                for hook in each.hooks.values():
+                    if self.owner(hook) == name:
+                        self.left.add(hook.id)
+                        self.estrange(hook)
 
     def left_alone(self) -> dict[int, tuple[object, ...]]:
         """What no run may touch."""
@@ -240,12 +242,12 @@ class Machine(RuleBasedStateMachine):
         place = self.places[which % len(self.places)]
         kind = "group" if isinstance(place, Group) else "project"
         self.lose(name)
-        spec = {key: value for key, value in self.specs[name].items() if key not in ("project", "group")}
+        spec = {key: value for key, value in self.specs[name].items() if key not in ("project", "group", "groupMode")}
         self.specs[name] = {**spec, kind: place.full_path if which < len(self.places) else str(place.id)}
 
     @rule(name=st.sampled_from(NAMES), edit=EDITS)
     def edit(self, name: str, edit: tuple[str, Any]) -> None:
-        if name in self.specs:
+        if name in self.specs and (edit[0] != "groupMode" or "group" in self.specs[name]):
             self.specs[name] = {**self.specs[name], edit[0]: edit[1]}
 
     @rule(name=st.sampled_from(NAMES))
@@ -295,6 +297,20 @@ class Machine(RuleBasedStateMachine):
         groups = list(self.world.groups.values())
         group = groups[(groups.index(project.group) + moved) % len(groups)]
         self.world.move(project, group=group, path=f"{self.ground.names[project]}-{self.count}")
+
+    @rule(which=WHICH)
+    def archive(self, which: int) -> None:
+        """Or take out of the archive."""
+        project = list(self.world.projects.values())[which % len(self.world.projects)]
+        project.archived = not project.archived
+
+    @rule(tier=st.sampled_from(("free", "premium")))
+    def license(self, tier: Any) -> None:
+        """Without one for group hooks nobody hears of those that there are; they are back with it, as they were."""
+        self.world.instance.tier = tier
+        for hook in [hook for group in self.world.groups.values() for hook in group.hooks.values()]:
+            self.left.add(hook.id)
+            self.estrange(hook)
 
     @rule(which=WHICH, failures=st.sampled_from((3, 5, 40)))
     def fail(self, which: int, failures: int) -> None:

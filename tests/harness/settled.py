@@ -11,7 +11,7 @@ from gitpulse_operator.metrics import GITLAB_REQUESTS
 from gitpulse_service.contract import hook_id
 from gitpulse_service.receiver.verification import Refusal
 from gitpulse_sim.hook import Hook
-from gitpulse_sim.world import Group, Parent
+from gitpulse_sim.world import Group, Parent, Project
 from harness.ground import KEY, uid
 
 if TYPE_CHECKING:
@@ -40,14 +40,18 @@ def come_to_rest(machine: Machine) -> None:
     asked = _requests() - asked
     assert _mark(machine) == before, "a second run changes something"
     # Who only observes does not note where the target is by now, and asks.
-    awake = sum(1 + (s.get("adoptionPolicy") == "Observe") for s in machine.specs.values() if not s.get("suspend"))
+    awake = sum(
+        len(places_of(machine, name)) * (1 + (spec.get("adoptionPolicy") == "Observe"))
+        for name, spec in machine.specs.items()
+        if not spec.get("suspend")
+    )
     assert asked <= awake + 2, f"{asked:g} requests to GitLab at rest, for {machine.specs} and a connection"
 
 
 def wrongs(machine: Machine) -> list[str]:
     """What is not as it should be."""
     found = [f"{name}: {wrong}" for name in machine.specs for wrong in _wrongs_of(machine, name)]
-    known = {route for name in machine.specs if (route := _route_id(machine, name))}
+    known = {route for name in machine.specs for route in _route_ids(machine, name)}
     if strays := machine.ground.routes().keys() - known - machine.lost:
         found.append(f"routes are left for what is gone: {sorted(strays)}")
     if machine.gone:
@@ -75,30 +79,33 @@ def _wrongs_of(machine: Machine, name: str) -> Iterator[str]:
     conditions = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
     if status["observedGeneration"] != seen.generation:
         yield f"generation {seen.generation} was not observed"
-    place = place_of(machine, name)
+    place = meant(machine, name)
     if obstacle := _obstacle(machine, spec, place):
         if conditions["Ready"][1] != obstacle or conditions["Ready"][0] == "True":
             yield f"Ready is {conditions['Ready']}, and the reason is {obstacle}"
         return
     assert place is not None
+    places = places_of(machine, name)
     hooks = [hook for hook in machine.hooks() if machine.owner(hook) == name]
-    there = [hook for hook in hooks if hook.id in place.hooks]
-    right = len(there) == 1 and not any(_differences(machine, name, place, there[0]))
+    there = [hook for hook in hooks if any(hook.id in place.hooks for place in places)]
+    one_each = len(there) == len(places) == len({(hook.parent_kind, hook.parent_id) for hook in there})
     if spec.get("adoptionPolicy") == "Observe":
+        right = one_each and not any(any(_differences(machine, name, hook)) for hook in there)
         if (conditions["Ready"] == ("True", "Installed")) and not right:
             yield f"is ready, and its hook is not as it asks: {hooks}"
         return
-    if len(there) != 1 or any(hook.id not in machine.left for hook in hooks if hook not in there):
-        yield f"wants one hook in {place.full_path}, and has {hooks}"
+    if not one_each or any(hook.id not in machine.left for hook in hooks if hook not in there):
+        yield f"wants one hook in each of {[place.full_path for place in places]}, and has {hooks}"
         return
-    (hook,) = there
-    yield from _differences(machine, name, place, hook)
-    yield from _untruths(machine, name, hook, conditions, status)
+    yield from _untruths(machine, there, conditions, status)
+    for hook in there:
+        yield from _differences(machine, name, hook)
+        yield from _untruths_of_hook(machine, name, hook, status)
 
 
-def _differences(machine: Machine, name: str, place: Parent, hook: Hook) -> Iterator[str]:
-    spec = machine.specs[name]
-    key = hook_id(KEY, uid(name, machine.births), f"{place.kind}/{place.id}")
+def _differences(machine: Machine, name: str, hook: Hook) -> Iterator[str]:
+    spec, place = machine.specs[name], machine.world.parent_of(hook)
+    key = route_id(machine, name, place)
     kind: Any = "Group" if isinstance(place, Group) else "Project"
     wanted = {toggle for toggle, on in toggles(spec.get("events", DEFAULT_EVENTS), kind).items() if on}
     if hook.url != f"{machine.ground.public_url}/api/v1/webhooks/gitlab/{key}":
@@ -109,16 +116,24 @@ def _differences(machine: Machine, name: str, place: Parent, hook: Hook) -> Iter
         yield f"its name is {hook.name}"
 
 
-def _untruths(machine: Machine, name: str, hook: Hook, conditions: Any, status: Any) -> Iterator[str]:
-    """What its status or the receivers' route says that is not so."""
-    wanted = {"Ready": "Installed", "HookInstalled": "Installed", "SecretCurrent": "Current", "Delivering": "Proven"}
+def _untruths(machine: Machine, hooks: list[Hook], conditions: Any, status: Any) -> Iterator[str]:
+    """What its status says that is not so."""
+    wanted = {"Ready": "Installed", "HookInstalled": "Installed", "SecretCurrent": "Current"}
+    wanted |= {"Delivering": "Proven"} if hooks else {}
     for kind, reason in wanted.items():
         if conditions.get(kind) != ("True", reason):
             yield f"{kind} is {conditions.get(kind)}"
-    if status["hooks"] != {"desired": 1, "installed": 1, "delivering": 1, "disabled": 0, "failing": 0}:
-        yield f"its counts are {status['hooks']}"
+    count = len(hooks)
+    if status["hooks"] != {"desired": count, "installed": count, "delivering": count, "disabled": 0, "failing": 0}:
+        yield f"its counts are {status['hooks']}, and there are {count}"
+    if "hookID" in status and status["hookID"] not in [hook.id for hook in hooks]:
+        yield f"it has hook {status['hookID']}"
+
+
+def _untruths_of_hook(machine: Machine, name: str, hook: Hook, status: Any) -> Iterator[str]:
+    """The same of its secret, and of what receivers know."""
     verdicts = machine.ground.verdicts(hook)
-    if isinstance(verdicts[0], Refusal) or (status["hookID"], status["secret"]["generation"]) != (hook.id, verdicts[0]):
+    if isinstance(verdicts[0], Refusal) or status["secret"]["generation"] != verdicts[0]:
         yield f"hook {hook.id} delivers with {verdicts}, the status says {status['secret']}"
     route = machine.ground.routes()[hook.url.rpartition("/")[2]]
     signs = _signs(machine, machine.specs[name])
@@ -141,13 +156,21 @@ def is_remembered(machine: Machine, name: str, place: Parent) -> bool:
     return (str(target.get("kind")).lower(), target.get("id")) == (place.kind, place.id)
 
 
-def place_of(machine: Machine, name: str) -> Parent | None:
-    """Where the resource's hook belongs: by its path or id, or where it is since it had that path."""
-    return meant(machine, name)  # GitLab leads from a former path to the present one
+def places_of(machine: Machine, name: str) -> list[Parent]:
+    """Where the resource's hooks belong: one in the place that it names, or one in each project of that group."""
+    place, mode = meant(machine, name), machine.specs[name].get("groupMode", "Auto")
+    if isinstance(place, Group) and (mode == "ProjectHooks" or not machine.world.instance.has_group_hooks):
+        return [project for project in tree(machine, place) if not project.archived]
+    return [place] if place else []
+
+
+def tree(machine: Machine, place: Parent) -> list[Project]:
+    """The projects of a group and of those within."""
+    return [project for project in machine.world.projects.values() if place in project.lineage()]
 
 
 def meant(machine: Machine, name: str) -> Parent | None:
-    """The place that the resource names, or that had that name."""
+    """The place that the resource names, or that had that name: GitLab leads from there to the present one."""
     spec = machine.specs[name]
     kind = "group" if "group" in spec else "project"
     if kind not in spec:
@@ -183,8 +206,19 @@ def _signs(machine: Machine, spec: dict[str, Any]) -> bool | None:
     return None if instance.release == (19, 0) else instance.at_least(19, 1)
 
 
-def _route_id(machine: Machine, name: str) -> str | None:
-    target: Any = machine.operator.resource(name).status.get("target")
+def _route_ids(machine: Machine, name: str) -> set[str]:
+    """Of the hooks that its status speaks of."""
+    status: Any = machine.operator.resource(name).status
+    target = status.get("target")
     if not target:
-        return None
-    return hook_id(KEY, uid(name, machine.births), f"{target['kind'].lower()}/{target['id']}")
+        return set()
+    if status.get("groupMode") == "ProjectHooks":
+        known = _obstacle(machine, machine.specs[name], meant(machine, name))  # then nobody looks for projects
+        places: Any = machine.world.projects.values() if known else places_of(machine, name)
+        return {route_id(machine, name, place) for place in places}
+    return {hook_id(KEY, uid(name, machine.births), f"{target['kind'].lower()}/{target['id']}")}
+
+
+def route_id(machine: Machine, name: str, place: Parent) -> str:
+    """The end of the URL of its hook there."""
+    return hook_id(KEY, uid(name, machine.births), f"{place.kind}/{place.id}")

@@ -46,13 +46,13 @@ async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: 
     memory = world.memory.group(resource.ref)
     await _load(resource, found, world)
     before = await hook.known_parent(resource, found, gitlab, world)
-    parent = before
     found.group_mode, found.instance = "ProjectHooks", gitlab.url
     if is_listing_due(resource, world):
-        parent, projects = await _list(gitlab, spec, before)
+        memory.listed_of, projects = await _list(gitlab, spec, before)
         found.wake += _enlist(resource, gitlab.url, projects, world)
         await _keep(resource, world)  # before any of them gets a hook, which would else be forgotten in a crash
         memory.listed_for, memory.listed_at = resource.wishes, world.clock()
+    parent = memory.listed_of
     assert parent is not None
     found.credentials_valid = True
     if before is None:

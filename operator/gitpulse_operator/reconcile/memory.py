@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from gitpulse_operator.domain.delivery import Logged
+from gitpulse_operator.domain.hooks import Parent
 from gitpulse_operator.reconcile.resource import Ref
 
 FIRST_LOOK = timedelta(minutes=5)
@@ -72,8 +73,9 @@ class GroupMemory:
     secret: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """What its Kubernetes Secret holds, for all members."""
     listed_for: tuple[object, ...] = ()
-    """To which wishes the last listing of its projects was the answer, and when."""
+    """To which wishes the last listing of its projects was the answer, when that was, and of which group."""
     listed_at: datetime | None = None
+    listed_of: Parent | None = None
 
 
 class Memory:
