@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY_CHECK = 15.0
 """Seconds between looks at Redis: whether it still has what we have told it, and what receivers have noted there."""
+LONGEST_ARRIVAL = 10.0
+"""Seconds after which a project that has not been given our finalizer keeps no others from it."""
 
 
 class Control:
@@ -40,6 +42,8 @@ class Control:
         self._shown: dict[Ref, tuple[object, ...]] = {}
         self._running: set[Ref] = set()
         self._agenda: Agenda[Ref] = Agenda(self._work, workers=settings.workers)
+        self._places = asyncio.Semaphore(settings.workers)
+        self._arriving: dict[Ref, asyncio.TimerHandle] = {}
         self._urgency: dict[Ref, Urgency] = {}
         QUEUE_DEPTH.set_function(self._agenda.waiting)
         self._runner = Runner(world, resync_interval=settings.resync_interval, begun=self._begun, wake=self._agenda.put)
@@ -74,11 +78,29 @@ class Control:
         self._inventory.put(resource.ref, body)
         if resource.deleted_at or (resource.ref.kind == PROJECT and not resource.held):
             return
+        self._arrived(resource.ref)
         if shown != resource.wishes:
             at_start = shown is None and resource.ref in (self._unpublished or ())
             self._wake([resource.ref], asked=not at_start)
             if resource.ref.kind == CONNECTION:
                 self._connection_changed(resource.ref, known=shown is not None)
+
+    async def admit(self, body: Body) -> None:
+        """Keeps a new project waiting for its finalizer while as many as can be looked after at one time get theirs.
+
+        Else thousands that come at once are all given it before the first of them is looked after.
+        """
+        resource = Resource.from_body(body)
+        if resource.ref.kind == PROJECT and not (resource.held or resource.deleted_at):
+            await self._places.acquire()
+            self._arrived(resource.ref)
+            wait = asyncio.get_running_loop().call_later
+            self._arriving[resource.ref] = wait(LONGEST_ARRIVAL, self._arrived, resource.ref)
+
+    def _arrived(self, ref: Ref) -> None:
+        if timer := self._arriving.pop(ref, None):
+            timer.cancel()
+            self._places.release()
 
     def _connection_changed(self, ref: Ref, *, known: bool) -> None:
         """Wakes its projects; where the watch shows it for the first time, those that have missed it.
@@ -96,6 +118,7 @@ class Control:
         if ref.kind == CONNECTION:
             self._world.connections.forget(ref.namespace, ref.name)
             self._wake(self._inventory.users_of_connection(ref.namespace, ref.name))
+        self._arrived(ref)
         self._shown.pop(ref, None)
         self._world.memory.forget_group(ref)
         for each in (*self._inventory.members(ref), ref):

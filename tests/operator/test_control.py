@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from copy import deepcopy
 
 from gitpulse_operator.adapters.kube import KubeCluster
@@ -41,6 +42,34 @@ async def test_what_concerns_all_is_due_and_what_concerns_one_is_asked_for(house
         control._agenda.drop(project)
         control.secret_changed("default", "gitpulse-website")
         assert urgency(control)[project] == ASKED_FOR
+
+
+async def test_new_projects_get_their_finalizer_a_few_at_a_time(house, monkeypatch):
+    """So that of thousands the first is looked after before the last has its finalizer."""
+    house.projects = {name: house.project() for name in ("a", "b", "c", "d", "e")}
+    house.settings["workers"] = 2
+    async with Life.begun(house) as life:
+        control = Control(house.write(), life.world)
+        held = {name: deepcopy(life.cluster._bodies[life.ref(name)]) for name in house.projects}
+        new = {name: {**body, "metadata": {**body["metadata"], "finalizers": []}} for name, body in held.items()}
+        waiting = {name: asyncio.create_task(control.admit(body)) for name, body in new.items()}
+
+        async def admitted() -> set[str]:
+            await asyncio.sleep(0)
+            return {name for name, task in waiting.items() if task.done()}
+
+        assert await admitted() == {"a", "b"}
+        await control.admit(held["c"])
+        assert await admitted() == {"a", "b"}, "who has it keeps nobody waiting"
+        control.seen(held["a"])
+        control.seen(held["a"])
+        assert await admitted() == {"a", "b", "c"}
+        control.gone(new["b"])
+        assert await admitted() == {"a", "b", "c", "d"}
+        monkeypatch.setattr("gitpulse_operator.control.LONGEST_ARRIVAL", 0.0)
+        control.seen(held["c"])
+        await waiting["e"]
+        await asyncio.wait_for(control.admit(new["a"]), 5)  # in place of `e`, of which nothing more was heard
 
 
 async def test_no_proxy_is_looked_for_at_each_request_unless_there_is_one(tmp_path, monkeypatch):

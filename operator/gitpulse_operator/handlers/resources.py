@@ -25,6 +25,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
                 operator.control.gone(event["object"])
             else:
                 operator.control.seen(event["object"])
+                await operator.control.admit(event["object"])
 
     @kopf.on.event("v1", "secrets", registry=registry, id="secret-changed")
     async def secret_changed(
