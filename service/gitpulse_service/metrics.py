@@ -47,6 +47,16 @@ DOORBELL_FAILURES = Counter(
     "gitpulse_doorbell_failures_total", "Drain jobs that could not be enqueued; the worker's sweep makes up for them."
 )
 NOTE_FAILURES = Counter("gitpulse_note_failures_total", "Refusals that could not be noted for the operator.")
+LIMIT_FAILURES = Counter(
+    "gitpulse_limit_failures_total",
+    "Times that counts for a limit could not be shared with other receivers; meanwhile each limits by its own.",
+)
+CONNECTIONS_CUT = Counter(
+    "gitpulse_connections_cut_total",
+    "Connections that the receiver closed on a client, by reason: slow_head, slow_body, head_too_large, pipelined (too"
+    " many requests without waiting for an answer), or unread (answers).",
+    ["reason"],
+)
 DIRECTORY_HOOKS = Gauge("gitpulse_directory_hooks", "Managed hooks that this receiver knows.")
 DIRECTORY_READY = Gauge("gitpulse_directory_ready", "Whether the receiver has loaded the complete directory.")
 

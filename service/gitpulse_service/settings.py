@@ -39,6 +39,30 @@ class ServiceSettings(SharedSettings):
     The worker needs it; a receiver that has it serves the query API too.
     """
 
+    allowed_addresses: str = ""
+    """Who may deliver: addresses or CIDRs, separated by commas or blanks. Empty, the default, means anyone.
+
+    Deliveries from elsewhere get 403. With a proxy in front, name it in `GITPULSE_TRUSTED_PROXIES` too.
+    """
+
+    trusted_proxies: str = ""
+    """Whose `X-Forwarded-For` is believed: addresses or CIDRs, separated by commas or blanks. Empty: nobody's.
+
+    The client is the last entry that is none of these. So name proxies only, not a network that clients are in.
+    """
+
+    refused_limit: str = "100/minute"
+    """How many refused deliveries an address (of IPv6, a /64) may send; more get 429 instead of 401. Empty: no limit.
+
+    Authentic deliveries are not counted.
+    """
+
+    hook_limit: str = ""
+    """How many authentic deliveries a hook may send, such as `1000/minute`. More get 429 and are not stored.
+
+    Empty, the default, means no limit. GitLab switches off hooks that get 429 again and again.
+    """
+
     partitions: int = Field(default=16, ge=1, le=256)
     """Queues of the event log. Receivers and workers must agree; lower it only with an empty log."""
 

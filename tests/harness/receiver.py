@@ -49,13 +49,19 @@ class Client(httpx2.AsyncClient):
 
 
 @contextlib.contextmanager
-def serving(settings: ServiceSettings, *, metrics_port: int | None = None, port: int | None = None) -> Iterator[int]:
+def serving(
+    settings: ServiceSettings,
+    *,
+    metrics_port: int | None = None,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+) -> Iterator[int]:
     """Serves in a thread of its own until the block ends; yields the port, a free one unless it is given."""
-    port, stop, ready = port or free_port(), asyncio.Event(), lambda: answers(port)
+    port, stop, ready = port or free_port(), asyncio.Event(), lambda: answers(port, host)
 
     async def serve() -> None:
         loop.set_result(asyncio.get_running_loop())
-        await server.serve(settings, port=port, metrics_port=metrics_port, stop=stop)
+        await server.serve(settings, host=host, port=port, metrics_port=metrics_port, stop=stop)
 
     def run() -> None:
         try:
@@ -76,9 +82,9 @@ def serving(settings: ServiceSettings, *, metrics_port: int | None = None, port:
         done.result(30)
 
 
-def client_of(port: int) -> Client:
+def client_of(port: int, host: str = "127.0.0.1") -> Client:
     """A client of the receiver on this port."""
-    client = Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+    client = Client(base_url=f"http://{host}:{port}", timeout=20)
     client.port = port
     return client
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from prometheus_client import Counter
@@ -23,15 +23,21 @@ class Answer:
     body: bytes
     headers: Headers
     counter: Counter
+    early: bool = False
+    """Given before the body was read."""
 
 
 def _headers(body: bytes, *more: tuple[bytes, bytes]) -> Headers:
     return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *more]
 
 
-def _error(status: int, reason: str, message: str, *more: tuple[bytes, bytes], counted: str = "") -> Answer:
+def _error(
+    status: int, reason: str, message: str, *more: tuple[bytes, bytes], counted: str = "", early: bool = False
+) -> Answer:
     body = msgspec.json.encode({"status": "error", "reason": reason, "message": message})
-    return Answer(status, body, _headers(body, *more), WEBHOOK_REQUESTS.labels("error", counted or reason))
+    if early:
+        more += ((b"connection", b"close"),)
+    return Answer(status, body, _headers(body, *more), WEBHOOK_REQUESTS.labels("error", counted or reason), early)
 
 
 _ACCEPTED = WEBHOOK_REQUESTS.labels("accepted", "")
@@ -44,6 +50,12 @@ def stored(receipt: Receipt) -> Answer:
     status, counter = (b"duplicate", _DUPLICATE) if receipt.duplicate else (b"accepted", _ACCEPTED)
     body = b'{"status":"%b","job_id":"%b"}' % (status, receipt.job_id.encode())
     return Answer(200, body, _headers(body), counter)
+
+
+def too_many(reason: str, wait: int) -> Answer:
+    """429, of the `refused_limit` or the `hook_limit`: come back in so many seconds."""
+    answer = _TOO_MANY[reason]
+    return replace(answer, headers=[*answer.headers, (b"retry-after", b"%d" % wait)])
 
 
 IGNORED = {
@@ -69,10 +81,17 @@ UNAUTHORIZED = {
     )
     for reason in Refusal
 }
-METHOD_NOT_ALLOWED = _error(405, "method_not_allowed", "A webhook is delivered with POST.", (b"allow", b"POST"))
-TOO_LARGE = _error(
-    413, "body_too_large", "The body is larger than GITPULSE_MAX_BODY_BYTES allows.", (b"connection", b"close")
+METHOD_NOT_ALLOWED = _error(
+    405, "method_not_allowed", "A webhook is delivered with POST.", (b"allow", b"POST"), early=True
 )
+FORBIDDEN = _error(
+    403, "forbidden", "This address is not one of GITPULSE_ALLOWED_ADDRESSES.", counted="address", early=True
+)
+TOO_LARGE = _error(413, "body_too_large", "The body is larger than GITPULSE_MAX_BODY_BYTES allows.", early=True)
+_TOO_MANY = {
+    reason: _error(429, "too_many_requests", "Too many deliveries; come back later.", counted=reason)
+    for reason in ("refused_limit", "hook_limit")
+}
 UNAVAILABLE = {
     reason: _error(
         503, "unavailable", "The delivery cannot be stored now; send it again.", _RETRY_AFTER, counted=reason

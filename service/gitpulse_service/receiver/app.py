@@ -19,8 +19,10 @@ from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
+from gitpulse_service.receiver.addresses import Clients, networks
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
+from gitpulse_service.receiver.limiter import Limiter, rate
 from gitpulse_service.receiver.refusals import RefusalNotes
 from gitpulse_service.receiver.verification import manual_route
 from gitpulse_service.receiver.webhook import Webhook, hook_of
@@ -61,7 +63,9 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
     doorbell = Doorbell(settings.redis_url)
     notes = RefusalNotes(log)
     directory = _directory(settings)
-    closing = [log.aclose, doorbell.aclose]
+    refused_limit = Limiter(settings.redis_url, "refused", rate("GITPULSE_REFUSED_LIMIT", settings.refused_limit))
+    hook_limit = Limiter(settings.redis_url, "hook", rate("GITPULSE_HOOK_LIMIT", settings.hook_limit))
+    closing = [log.aclose, doorbell.aclose, refused_limit.aclose, hook_limit.aclose]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -73,7 +77,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
                     logger.warning("serving without metrics: %s", error)
             for close in closing:
                 stack.push_async_callback(close)
-            await stack.enter_async_context(_background(notes.run()))
+            for work in (notes, refused_limit, hook_limit):
+                await stack.enter_async_context(_background(work.run()))
             if directory is not None:
                 stack.push_async_callback(directory.aclose)
                 await stack.enter_async_context(_background(directory.run()))
@@ -88,6 +93,12 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
         notes=notes,
         directory=directory,
         manual=manual,
+        clients=Clients(
+            allowed=networks("GITPULSE_ALLOWED_ADDRESSES", settings.allowed_addresses),
+            trusted=networks("GITPULSE_TRUSTED_PROXIES", settings.trusted_proxies),
+        ),
+        refused_limit=refused_limit,
+        hook_limit=hook_limit,
         max_body_bytes=settings.max_body_bytes,
     )
     _add_health(app, log, directory)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 
 from starlette.types import Receive
+
+LINGER = 1.0
+"""Seconds for which the rest of a body is read after an early answer."""
 
 
 class BodyTooLarge(Exception):
@@ -33,3 +38,14 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, *, cap: in
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def discard(receive: Receive) -> None:
+    """Reads what is left of a body, for a moment.
+
+    Closing a connection on a client that still sends resets it, and the client may lose the answer it was sent.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body", False):
+                pass

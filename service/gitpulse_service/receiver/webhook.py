@@ -22,11 +22,13 @@ from gitpulse_service.events.classify import Ignored, Kind, Malformed, classify
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.port import EventLog
 from gitpulse_service.receiver import answers
+from gitpulse_service.receiver.addresses import Address, Clients, limited_as
 from gitpulse_service.receiver.answers import Answer
-from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, read_body
+from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, discard, read_body
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
 from gitpulse_service.receiver.group_commit import GroupCommit
+from gitpulse_service.receiver.limiter import Limiter
 from gitpulse_service.receiver.refusals import RefusalNotes
 from gitpulse_service.receiver.verification import Refusal, verify
 
@@ -58,6 +60,9 @@ class Webhook:
         notes: RefusalNotes,
         directory: Directory | None,
         manual: Route | None,
+        clients: Clients,
+        refused_limit: Limiter,
+        hook_limit: Limiter,
         max_body_bytes: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +72,9 @@ class Webhook:
         self._notes = notes
         self._directory = directory
         self._manual = manual
+        self._clients = clients
+        self._refused_limit = refused_limit
+        self._hook_limit = hook_limit
         self._cap = max_body_bytes
         self._clock = clock
 
@@ -74,7 +82,7 @@ class Webhook:
         started = time.perf_counter()
         headers = dict(scope["headers"])
         try:
-            answer = await self._answer(hook_id, scope["method"], headers, receive)
+            answer = await self._answer(hook_id, scope, headers, receive)
         except ClientGone:
             answers.GONE.inc()
             return
@@ -84,10 +92,21 @@ class Webhook:
         answer.counter.inc()
         metrics.WEBHOOK_DURATION.observe(time.perf_counter() - started)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        if answer.early:
+            await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+            await discard(receive)
+            await send({"type": "http.response.body"})
+        else:
+            await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, hook_id: str, method: str, headers: _Headers, receive: Receive) -> Answer:
-        if method != "POST":
+    async def _answer(self, hook_id: str, scope: Scope, headers: _Headers, receive: Receive) -> Answer:
+        if self._clients.restricted:
+            address = self._clients.address(scope["client"], scope["headers"])
+            if not self._clients.may_deliver(address):
+                if not self._refused_limit.hit(limited_as(address)):  # it bounds the log here, and no more
+                    logger.warning("delivery refused", extra=_fields(hook_id, headers, "address", address))
+                return answers.FORBIDDEN
+        if scope["method"] != "POST":
             return answers.METHOD_NOT_ALLOWED
         try:
             body = await read_body(headers, receive, cap=self._cap)
@@ -96,12 +115,12 @@ class Webhook:
             return answers.TOO_LARGE
         metrics.WEBHOOK_BYTES.inc(len(body))
         try:
-            return await self._deliver(hook_id, headers, body)
+            return await self._deliver(hook_id, scope, headers, body)
         except (LogUnavailable, LogFull, DirectoryNotReady) as error:
             logger.warning("delivery not stored: %s", error, extra=_fields(hook_id, headers, error.reason))
             return answers.UNAVAILABLE[error.reason]
 
-    async def _deliver(self, hook_id: str, headers: _Headers, body: bytes) -> Answer:
+    async def _deliver(self, hook_id: str, scope: Scope, headers: _Headers, body: bytes) -> Answer:
         route = self._route(hook_id)
         now = self._clock()
         if len(body) > _BIG:
@@ -109,10 +128,11 @@ class Webhook:
         else:
             verdict, kind = _judge(route, headers, body, now)
         if isinstance(verdict, Refusal):
-            logger.warning("delivery refused", extra=_fields(hook_id, headers, verdict))
             if route is not None and hook_id:
                 self._notes.note(hook_id, verdict)
-            return answers.UNAUTHORIZED[verdict]
+            return self._refuse(hook_id, scope, headers, verdict)
+        if wait := self._hook_limit.hit(hook_id or "manual"):
+            return answers.too_many("hook_limit", wait)
         if isinstance(kind, Ignored):
             return answers.IGNORED[kind]
         envelope = Envelope(
@@ -131,6 +151,13 @@ class Webhook:
         receipt = await self._commits.append(envelope)
         self._doorbell.ring(receipt)
         return answers.stored(receipt)
+
+    def _refuse(self, hook_id: str, scope: Scope, headers: _Headers, verdict: Refusal) -> Answer:
+        address = self._clients.address(scope["client"], scope["headers"])
+        if wait := self._refused_limit.hit(limited_as(address)):
+            return answers.too_many("refused_limit", wait)  # a line of the log for each would be a flood too
+        logger.warning("delivery refused", extra=_fields(hook_id, headers, verdict, address))
+        return answers.UNAUTHORIZED[verdict]
 
     def _route(self, hook_id: str) -> Route | None:
         if not hook_id:
@@ -158,7 +185,10 @@ def _text(headers: _Headers, name: bytes) -> str:
     return headers.get(name, b"").decode("latin-1")  # whatever bytes come, no two become the same text
 
 
-def _fields(hook_id: str, headers: _Headers, reason: str = "") -> dict[str, dict[str, str]]:
+def _fields(
+    hook_id: str, headers: _Headers, reason: str = "", client: Address | None = None
+) -> dict[str, dict[str, str]]:
     """What a log line says beside its message. Never a secret, and no more of a stranger's text than helps."""
     delivery = _text(headers, b"webhook-id") or _text(headers, b"idempotency-key")
-    return {"fields": {"hook_id": hook_id[:64], "delivery_id": delivery[:64], "reason": str(reason)}}
+    fields = {"hook_id": hook_id[:64], "delivery_id": delivery[:64], "reason": str(reason)}
+    return {"fields": fields | ({"client": str(client)} if client else {})}

@@ -178,7 +178,9 @@ async def test_strangers_leave_no_keys(client, redis):
         await client.deliver(f"unknown{i}", token="x", name=f"name{i}")
     await client.deliver("managed", token="x")
     await eventually(lambda: redis.exists(feedback_key("managed")))
-    assert set(await redis.keys()) == before | {feedback_key("managed").encode()}
+    left = set(await redis.keys()) - before - {feedback_key("managed").encode()}
+    assert all(key.startswith(b"gitpulse:limits:") for key in left)
+    assert len(left) <= 1  # one address's count
 
 
 async def test_no_manual_hook_without_its_secret(redis_url):
@@ -213,6 +215,52 @@ async def test_the_manual_hooks_path_forgives(client, path):
 async def test_health_and_readiness(client):
     assert (await client.get("/api/v1/health")).json() == {"status": "ok"}
     assert (await client.get("/api/v1/ready")).json() == {"status": "ready"}
+
+
+async def test_too_many_refused_requests_from_one_address(redis_url):
+    async with receiver(settings(redis_url)) as client:
+        before = counted("error", "refused_limit")
+        answers = [await client.deliver(token="wrong") for _ in range(101)]
+        assert [a.status_code for a in answers] == [401] * 100 + [429]
+        assert (answers[-1].json()["reason"], int(answers[-1].headers["retry-after"]) <= 60) == (
+            "too_many_requests",
+            True,
+        )
+        assert counted("error", "refused_limit") == before + 1
+        assert (await client.deliver()).json()["status"] == "accepted"
+    assert len(await stored(redis_url)) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_addresses_outside_the_allow_list(redis_url, host):
+    allowed = settings(redis_url, allowed_addresses="198.51.100.0/24 2a00::/16", trusted_proxies="127.0.0.1,::1")
+    with serving(allowed, host=host) as port:
+        async with client_of(port, f"[{host}]" if ":" in host else host) as client:
+            before = counted("error", "address")
+            for forwarded in ({}, {"X_Forwarded_For": "198.51.101.1"}, {"X_Forwarded_For": "198.51.100.1, 2b00::1"}):
+                answer = await client.deliver(**forwarded)
+                assert (answer.status_code, answer.json()["reason"]) == (403, "forbidden")
+                assert answer.headers["connection"] == "close"
+            assert counted("error", "address") == before + 3
+            assert await stored(redis_url) == []
+            for forwarded in ("198.51.100.1", "203.0.113.9, 2a00::7, 127.0.0.1"):
+                assert (await client.deliver(X_Forwarded_For=forwarded)).json()["status"] == "accepted"
+            assert (await client.deliver(token="wrong", X_Forwarded_For="198.51.100.1")).status_code == 401
+            assert (await client.get("/api/v1/health")).status_code == 200  # for whoever watches the process
+    assert len(await stored(redis_url)) == 2
+
+
+async def test_a_stranger_cannot_name_its_address(redis_url):
+    async with receiver(
+        settings(redis_url, allowed_addresses="198.51.100.1", trusted_proxies="198.51.100.1")
+    ) as client:
+        assert (await client.deliver(X_Forwarded_For="198.51.100.1")).status_code == 403
+    async with receiver(settings(redis_url, refused_limit="3/hour", trusted_proxies="198.51.100.1")) as client:
+        answers = [await client.deliver(token="wrong", X_Forwarded_For=f"192.0.2.{i}") for i in range(4)]
+        assert [a.status_code for a in answers] == [401] * 3 + [429]
+    async with receiver(settings(redis_url, refused_limit="3/hour", trusted_proxies="127.0.0.1")) as client:
+        answers = [await client.deliver(token="wrong", X_Forwarded_For=f"192.0.2.{i}") for i in range(4)]
+        assert [a.status_code for a in answers] == [401] * 4
 
 
 async def test_a_full_log(redis_url):

@@ -1,6 +1,8 @@
 """The receiver as people start it: curl against uvicorn, metrics on their own port, wrong settings, and no secrets."""
 
+import asyncio
 import base64
+import contextlib
 import os
 import re
 import signal
@@ -11,6 +13,8 @@ import urllib.request
 import pytest
 
 from gitpulse_service.contract import Credential
+from gitpulse_service.receiver import server
+from harness.event_log import open_log
 from harness.processes import SCRIPTS, answers, free_port, running, stop, wait_until
 from harness.receiver import SECRET, eventually
 
@@ -97,6 +101,24 @@ def test_by_uvicorns_own_command(tmp_path, environment):
             {"GITLAB_WEBHOOK_SECRET": "whsec_hunter2"},
             "GITLAB_WEBHOOK_SECRET: begins with whsec_, so 32 bytes in base64 must follow\n",
         ),
+        (
+            {"GITPULSE_REFUSED_LIMIT": "many"},
+            "GITPULSE_REFUSED_LIMIT: is no limit; write one such as 100/minute, or nothing for no limit\n",
+        ),
+        (
+            {"GITPULSE_HOOK_LIMIT": "1/second; 9/minute"},
+            "GITPULSE_HOOK_LIMIT: is no limit; write one such as 100/minute, or nothing for no limit\n",
+        ),
+        (
+            {"GITPULSE_ALLOWED_ADDRESSES": "10.0.0.1/8"},
+            "GITPULSE_ALLOWED_ADDRESSES: 10.0.0.1/8 has host bits set; give addresses or CIDRs such as 10.0.0.0/8,"
+            " 2001:db8::/32\n",
+        ),
+        (
+            {"GITPULSE_TRUSTED_PROXIES": "nginx"},
+            "GITPULSE_TRUSTED_PROXIES: 'nginx' does not appear to be an IPv4 or IPv6 network; give addresses or CIDRs"
+            " such as 10.0.0.0/8, 2001:db8::/32\n",
+        ),
     ],
 )
 def test_a_wrong_setting_ends_it_with_one_line(environment, wrong, says):
@@ -122,3 +144,43 @@ def test_a_stopping_receiver_answers_what_it_has_begun_to_read(tmp_path, environ
             with client.makefile("rb") as answer:  # up to its end: head and body may come apart
                 assert b'"accepted"' in answer.read()
         process.wait(10)
+
+
+async def deliver_until_closed(port, accepted, sent):
+    """Delivers over one connection, one after the other, until that is closed or refused."""
+    body = b'{"object_kind":"push","project":{"id":1}}'
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.closing(writer):
+            while True:
+                sent.append(name := f"d{len(sent)}")
+                head = f"POST /api/v1/webhooks/gitlab HTTP/1.1\r\nHost: x\r\nX-Gitlab-Token: {SECRET}\r\n"
+                head += f"X-Gitlab-Event: Push Hook\r\nIdempotency-Key: {name}\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
+                answer = await reader.readuntil(b"\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 200 "), answer
+                accepted.append(name)
+                await reader.readuntil(b"}")
+
+
+async def test_sigterm_under_load_answers_what_was_read_and_closes_the_rest(tmp_path, environment, redis_url):
+    port, accepted, sent = free_port(), [], []
+    argv = [SCRIPTS / "python", "-c", SERVE, str(port), str(free_port())]
+    with running(argv, log=tmp_path / "log", env=environment, ready=lambda: answers(port)) as process:
+        clients = asyncio.gather(*(deliver_until_closed(port, accepted, sent) for _ in range(32)))
+
+        async def under_way():
+            return len(accepted) > 500
+
+        await eventually(under_way, within=20)
+        process.terminate()
+        async with asyncio.timeout(server.GRACE):
+            await clients
+        assert not answers(port)
+        process.wait(server.GRACE)
+    log = open_log(redis_url, partitions=16)
+    entries = [entry for p in range(16) for entry in await log.read(p, consumer="test", count=10**6, size=1 << 30)]
+    await log.aclose()
+    assert sorted(e.envelope.delivery_id for e in entries) == sorted(accepted)
+    assert len(sent) > len(accepted)  # some came too late, and were not read
+    assert "Traceback" not in (tmp_path / "log").read_text()
