@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import uvloop
 from gitpulse_service import logs, metrics
 from gitpulse_service.errors import CannotServe
 from gitpulse_service.receiver.app import METRICS_PORT, create_app
+from gitpulse_service.receiver.protocol import Protocol
 from gitpulse_service.settings import ServiceSettings
 
 PORT = 8080
@@ -29,6 +31,8 @@ def run(
     settings: ServiceSettings, *, host: str = "127.0.0.1", port: int = PORT, metrics_port: int | None = METRICS_PORT
 ) -> None:
     """Serves until a signal ends it. Raises CannotServe, SettingsError."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 are fewer than a burst's connections
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # twice as fast as the standard loop
         runner.run(serve(settings, host=host, port=port, metrics_port=metrics_port))
 
@@ -53,7 +57,7 @@ async def serve(
             stack.enter_context(metrics.exposed(metrics_port, host))
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -64,26 +68,27 @@ async def serve(
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=GRACE,
         )
-        server = _Server(config) if stop else uvicorn.Server(config)
-        watch = asyncio.create_task(_stop_when(server, stop)) if stop else None
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            if watch is not None:
-                watch.cancel()
+        await _Server(config, stop).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the event loop."""
+    """Looks after its connections; with `stop`, it leaves signals to whoever runs the event loop."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event | None) -> None:
+        super().__init__(config)
+        self._stop = stop
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield
+        with contextlib.nullcontext() if self._stop else super().capture_signals():
+            yield
 
-
-async def _stop_when(server: uvicorn.Server, stop: asyncio.Event) -> None:
-    await stop.wait()
-    server.should_exit = True
+    async def on_tick(self, counter: int) -> bool:  # ten times a second
+        if counter % 10 == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.sweep()
+        return (self._stop is not None and self._stop.is_set()) or await super().on_tick(counter)
 
 
 def _listening(host: str, port: int) -> socket.socket:
