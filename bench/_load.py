@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import uvloop
-
-SIZES = (3, 3, 3, 10, 40, 50)
-"""Commits of the pushes that are sent in turn: about 2, 2, 2, 6, 25 and 30 KB."""
+from bench._payloads import mix
 
 
 def requests(token: str, prefix: str) -> Iterator[bytes]:
     """Deliveries without end, each with an id of its own."""
     head = (
         "POST /api/v1/webhooks/gitlab HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-        f"User-Agent: GitLab/18.4.0\r\nX-Gitlab-Event: Push Hook\r\nX-Gitlab-Token: {token}\r\n"
-        "Idempotency-Key: {prefix}-{number:08}\r\nContent-Length: {length}\r\n\r\n"
+        f"User-Agent: GitLab/18.4.0\r\nX-Gitlab-Event: %s\r\nX-Gitlab-Token: {token}\r\n"
+        f"Idempotency-Key: {prefix}-%08d\r\nContent-Length: %d\r\n\r\n"
     )
-    bodies = [_push(commits) for commits in SIZES]
-    for number, body in zip(itertools.count(), itertools.cycle(bodies)):
-        yield (
-            head.replace("{prefix}", prefix)
-            .replace("{number:08}", f"{number:08}")
-            .replace("{length}", str(len(body)))
-            .encode()
-            + body
-        )
-
-
-def _push(commits: int) -> bytes:
-    commit = {
-        "message": "Fix the thing that was broken\n\nIt was broken since the last fix of it.",
-        "timestamp": "2026-01-31T19:03:54+01:00",
-        "author": {"name": "Ada Example", "email": "ada@example.com"},
-        "added": ["docs/a-page.md"],
-        "modified": ["src/the/thing.py", "tests/test_the_thing.py"],
-        "removed": [],
-    }
-    listed = [
-        {"id": f"{i:040x}", "url": f"https://gitlab.example.com/-/commit/{i:040x}", **commit} for i in range(commits)
-    ]
-    project = {"id": 1, "name": "website", "path_with_namespace": "team/website", "default_branch": "main"}
-    body = {"object_kind": "push", "ref": "refs/heads/main", "project_id": 1, "project": project, "commits": listed}
-    return json.dumps(body).encode()
+    for number, (event, body) in zip(itertools.count(), itertools.cycle(mix())):
+        yield (head % (event, number, len(body))).encode() + body
 
 
 class Connection(asyncio.Protocol):
@@ -129,5 +102,6 @@ class Load:
     def per_second(self) -> float:
         return len(self.took) / self.seconds
 
-    def p99_ms(self) -> float:
-        return sorted(self.took)[int(len(self.took) * 0.99)] * 1000
+    def ms(self, percent: float) -> float:
+        """How long that many of the deliveries took at most, milliseconds."""
+        return sorted(self.took)[int(len(self.took) * percent / 100)] * 1000
