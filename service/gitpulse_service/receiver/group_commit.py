@@ -26,13 +26,16 @@ class GroupCommit:
         self._log = log
         self._waiting: list[_Waiter] = []
         self._running: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Kept, because Python 3.11 asks the kernel for the process id whenever it looks for it."""
 
     async def append(self, envelope: Envelope) -> Receipt:
         """Returns when the delivery is stored. Raises LogUnavailable or LogFull."""
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
         self._waiting.append((envelope, future))
         if self._running is None:
-            self._running = asyncio.create_task(self._run())
+            self._running = loop.create_task(self._run())
         return await future
 
     async def _run(self) -> None:
