@@ -28,3 +28,5 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """Unix milliseconds."""
     body: bytes
     """The raw JSON, as it was signed."""
+    trace: str = ""
+    """W3C `traceparent` of the span in which it was accepted; empty, one byte, where nobody traces."""

@@ -20,6 +20,9 @@ class Answer(msgspec.Struct, frozen=True):  # made once a delivery: a frozen dat
     body: bytes
     headers: Headers
     counter: Counter
+    outcome: str
+    """`accepted`, `duplicate`, `ignored` or `error`, as the counter has it."""
+    reason: str = ""
     early: bool = False
     """Given before the body was read."""
 
@@ -34,7 +37,9 @@ def _error(
     body = msgspec.json.encode({"status": "error", "reason": reason, "message": message})
     if early:
         more += ((b"connection", b"close"),)
-    return Answer(status, body, _headers(body, *more), WEBHOOK_REQUESTS.labels("error", counted or reason), early)
+    counted = counted or reason
+    counter = WEBHOOK_REQUESTS.labels("error", counted)
+    return Answer(status, body, _headers(body, *more), counter, "error", counted, early)
 
 
 _ACCEPTED = WEBHOOK_REQUESTS.labels("accepted", "")
@@ -44,9 +49,9 @@ _RETRY_AFTER = (b"retry-after", b"5")
 
 def stored(receipt: Receipt) -> Answer:
     """200: the delivery is in the log."""
-    status, counter = (b"duplicate", _DUPLICATE) if receipt.duplicate else (b"accepted", _ACCEPTED)
-    body = b'{"status":"%b","job_id":"%b"}' % (status, receipt.job_id.encode())
-    return Answer(200, body, _headers(body), counter)
+    status, counter = ("duplicate", _DUPLICATE) if receipt.duplicate else ("accepted", _ACCEPTED)
+    body = b'{"status":"%b","job_id":"%b"}' % (status.encode(), receipt.job_id.encode())
+    return Answer(200, body, _headers(body), counter, status)
 
 
 def too_many(reason: str, wait: int) -> Answer:
@@ -61,6 +66,8 @@ IGNORED = {
         b'{"status":"ignored"}',
         _headers(b'{"status":"ignored"}'),
         WEBHOOK_REQUESTS.labels("ignored", reason.value),
+        "ignored",
+        reason.value,
     )
     for reason in Ignored
 }

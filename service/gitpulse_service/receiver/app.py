@@ -19,6 +19,7 @@ from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
+from gitpulse_service.receiver import tracing
 from gitpulse_service.receiver.addresses import Clients, networks
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
@@ -87,7 +88,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
             yield
 
     app = Receiver(title="GitPulse", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.webhook = Webhook(
+    app.webhook = tracing.endpoint()(
         log=log,
         doorbell=doorbell,
         notes=notes,

@@ -87,7 +87,8 @@ class Webhook:
             answers.GONE.inc()
             return
         except Exception as error:
-            logger.exception("the receiver has a bug: %s", type(error).__name__, extra=_fields(hook_id, headers))
+            fields = _fields(hook_id, headers, "internal_error")
+            logger.exception("the receiver has a bug: %s", type(error).__name__, extra=fields)
             answer = answers.FAILED
         answer.counter.inc()
         metrics.WEBHOOK_DURATION.observe(time.perf_counter() - started)
@@ -143,6 +144,7 @@ class Webhook:
             generation=verdict,
             received_at=int(now * 1000),
             body=body,
+            trace=self._span(),
         )
         if isinstance(kind, Malformed):
             await self._log.bury_unread(envelope, kind)
@@ -158,6 +160,10 @@ class Webhook:
             return answers.too_many("refused_limit", wait)  # a line of the log for each would be a flood too
         logger.warning("delivery refused", extra=_fields(hook_id, headers, verdict, address))
         return answers.UNAUTHORIZED[verdict]
+
+    def _span(self) -> str:
+        """What a worker's trace links to; see `TracedWebhook`."""
+        return ""
 
     def _route(self, hook_id: str) -> Route | None:
         if not hook_id:
@@ -185,9 +191,7 @@ def _text(headers: _Headers, name: bytes) -> str:
     return headers.get(name, b"").decode("latin-1")  # whatever bytes come, no two become the same text
 
 
-def _fields(
-    hook_id: str, headers: _Headers, reason: str = "", client: Address | None = None
-) -> dict[str, dict[str, str]]:
+def _fields(hook_id: str, headers: _Headers, reason: str, client: Address | None = None) -> dict[str, dict[str, str]]:
     """What a log line says beside its message. Never a secret, and no more of a stranger's text than helps."""
     delivery = _text(headers, b"webhook-id") or _text(headers, b"idempotency-key")
     fields = {"hook_id": hook_id[:64], "delivery_id": delivery[:64], "reason": str(reason)}

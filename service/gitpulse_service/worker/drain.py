@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gitpulse_service import metrics
+from gitpulse_service import metrics, traces
 from gitpulse_service.errors import ServiceError, StoreRefused, Undecodable
 from gitpulse_service.events.classify import Kind, classify
 from gitpulse_service.events.decode import Event, decode
@@ -76,6 +76,10 @@ class Drain:
         return await self._log.read(partition, consumer=self._consumer, count=limits.events, size=limits.bytes)
 
     async def _count(self, entries: Sequence[Entry]) -> None:
+        with traces.draining(entry.envelope.trace for entry in entries):
+            await self._decode_and_write(entries)
+
+    async def _decode_and_write(self, entries: Sequence[Entry]) -> None:
         batch: list[tuple[Entry, Event | None]] = []
         for entry in entries:
             try:
