@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Self
@@ -27,8 +28,10 @@ from gitpulse_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
 
-DIRECTORY_CHECK = 15.0
-"""Seconds between looks at Redis: whether it still has what we have told it, and what receivers have noted there."""
+DIRECTORY_CHECK = 3.0
+"""Seconds between looks at Redis: whether it still has what we have told it."""
+NEWS_EVERY = 5
+"""Each so many of them, also at what receivers have noted there about each hook."""
 LONGEST_ARRIVAL = 10.0
 """Seconds after which a project that has not been given our finalizer keeps no others from it."""
 
@@ -211,10 +214,11 @@ class Control:
 
     async def _watch_directory(self) -> None:
         """A Redis that has lost its data is given everything again; what receivers have noted there is acted on."""
-        while True:
+        for looks in itertools.count(1):
             await asyncio.sleep(DIRECTORY_CHECK)
             with contextlib.suppress(OperatorError):
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
                     await self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
-                self._wake(await self._news.look(), asked=True)
+                if looks % NEWS_EVERY == 0:
+                    self._wake(await self._news.look(), asked=True)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from gitpulse_operator.errors import PortTaken
+from gitpulse_service.contract import build_info
 
+BUILD_INFO = build_info()
 RECONCILE_TOTAL = Counter(
     "gitpulse_reconcile_total", "Reconciliations, by how they ended: success, error or stalled.", ["kind", "result"]
 )

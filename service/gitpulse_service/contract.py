@@ -10,13 +10,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import importlib.metadata
 import os
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self, TypeVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from prometheus_client import Gauge
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -169,6 +174,57 @@ def _bound(kind: type, hook: str) -> bytes:
     return hook.encode() if kind is Route else f"{kind.__name__}\0{hook}".encode()
 
 
+# --- the way to Redis -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """Where to ask for the Redis that is the master now, and how to log in there. Its repr shows no password."""
+
+    hosts: tuple[tuple[str, int], ...]
+    master: str
+    """The name that the sentinels have for it."""
+    options: dict[str, Any] = field(repr=False)
+    """Of connections to Redis, by redis-py's names."""
+    sentinel_options: dict[str, Any] = field(repr=False)
+    """Of connections to the sentinels."""
+
+
+def sentinels(url: str) -> Sentinels | None:
+    """What `redis+sentinel://` or `rediss+sentinel://` says; None for any other URL. Raises ValueError.
+
+    `[user:password@]host:port,host:port/MASTER[/db]`; in the query `sentinel_username` and `sentinel_password`, where
+    the sentinels want one too, and with TLS redis-py's `ssl_…`.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("redis+sentinel", "rediss+sentinel"):
+        return None
+    address, _, query = rest.partition("?")
+    login, _, place = address.rpartition("@")
+    hosts, master, database, *more = [*place.split("/"), "", ""][: max(3, place.count("/") + 1)]
+    try:
+        found = tuple(
+            (part.hostname or "", part.port or 26379) for h in hosts.split(",") if (part := urlsplit(f"//{h}"))
+        )
+        number = int(database or 0)
+    except ValueError:
+        found, number = (), 0
+    if more or not master or not found or not all(host for host, _ in found):
+        raise ValueError(f"must be {scheme}://[user:password@]host:port,host:port/MASTER[/db]")
+    tls: dict[str, Any] = {"ssl": True} if scheme == "rediss+sentinel" else {}
+    asked: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in ("sentinel_username", "sentinel_password"):
+            asked[name.removeprefix("sentinel_")] = value
+        elif tls and name.startswith("ssl_"):
+            tls[name] = value
+        else:
+            raise ValueError(f"has an option that is not known here: {name}")
+    user, _, password = login.partition(":")
+    who = {"username": unquote(user) or None, "password": unquote(password) or None, "db": number}
+    return Sentinels(found, unquote(master), {**who, **tls}, {**asked, **tls})
+
+
 # --- settings that both sides must agree on ---------------------------------------------------------------------------
 
 
@@ -189,8 +245,8 @@ def _parse_key(value: object) -> object:
 
 
 def _check_redis_url(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must start with redis://, rediss:// or unix://")
+    if sentinels(url) is None and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss://, redis+sentinel:// or unix://")
     return url
 
 
@@ -204,7 +260,11 @@ class SharedSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GITPULSE_", hide_input_in_errors=True, frozen=True, extra="ignore")
 
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)  # it may hold a password
-    """Redis with the directory and the event log: `redis://`, `rediss://` or `unix://`."""
+    """Redis with the directory and the event log: `redis://`, `rediss://` (TLS) or `unix://`; behind Sentinel
+    `redis+sentinel://[user:password@]host:port,host:port/MASTER[/db]`.
+
+    Or `rediss+sentinel://`, for TLS to Redis and sentinels. `?sentinel_password=…` where the sentinels have one too.
+    """
 
     @classmethod
     def load(cls) -> Self:
@@ -224,3 +284,11 @@ def _environment_name(prefix: str, location: tuple[int | str, ...]) -> str:
 
 def _plain(kind: str, message: str) -> str:
     return "is not set" if kind == "missing" else message.removeprefix("Value error, ")
+
+
+@cache
+def build_info() -> Gauge:
+    """The metric that every process has, made once where operator and service run in one."""
+    info = Gauge("gitpulse_build_info", "Always 1; `version` is the one that runs.", ["version"])
+    info.labels(importlib.metadata.version("gitpulse")).set(1)
+    return info

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
+from gitpulse_service.contract import build_info
 from gitpulse_service.errors import CannotServe
 
 
@@ -27,6 +28,8 @@ def exposed(port: int, host: str = "0.0.0.0") -> Iterator[None]:  # noqa: S104 -
         server.server_close()
         thread.join()
 
+
+BUILD_INFO = build_info()
 
 # --- receiver --------------------------------------------------------------------------------------------------------
 
@@ -59,6 +62,34 @@ CONNECTIONS_CUT = Counter(
 )
 DIRECTORY_HOOKS = Gauge("gitpulse_directory_hooks", "Managed hooks that this receiver knows.")
 DIRECTORY_READY = Gauge("gitpulse_directory_ready", "Whether the receiver has loaded the complete directory.")
+
+LOG_REACHABLE = Gauge(
+    "gitpulse_event_log_reachable",
+    "Whether the receiver's last look at the event log, every few seconds, was answered. While it is not, the figures"
+    " of the backlog and of the dead letters are those of the last look that was.",
+)
+BACKLOG_DELIVERIES = Gauge(
+    "gitpulse_backlog_deliveries",
+    "Deliveries that wait to be counted, by partition, those in a worker's hands included. Every receiver says the"
+    " same of the backlog, whether a worker lives or not: take the max, not the sum.",
+    ["partition"],
+)
+BACKLOG_OLDEST = Gauge(
+    "gitpulse_backlog_oldest_seconds",
+    "Age of the oldest delivery that waits, by partition; 0: none does.",
+    ["partition"],
+)
+BACKLOG_BYTES = Gauge("gitpulse_backlog_bytes", "Bytes of all deliveries that wait, as they are stored.")
+DEAD_LETTERS = Gauge("gitpulse_dead_letters", "Dead letters kept: see `gitpulse deadletters`.")
+
+
+# --- receiver and worker ---------------------------------------------------------------------------------------------
+
+BURIED = Counter(
+    "gitpulse_dead_letters_buried_total",
+    "Deliveries that became dead letters, by reason: not_json, not_an_object, Undecodable, StoreRefused, Corrupt.",
+    ["reason"],
+)
 
 
 # --- worker ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""A way to the API server that can go silent, or answer in its place. Plain on the near side, TLS on the far one."""
+"""A way to a server that can go silent, be cut, lead elsewhere, or answer in its place.
+
+To the API server it is plain on the near side and TLS on the far one.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,29 @@ from harness.controlplane import Servers
 class Proxy:
     """What becomes of the connections through it."""
 
-    def __init__(self, servers: Servers) -> None:
-        self._far = urlsplit(servers.url)
-        self._trust = ssl.create_default_context(cafile=str(servers.authority))
+    def __init__(self, port: int, *, trust: ssl.SSLContext | None = None) -> None:
+        self.port = port
+        """Where new connections lead, on this machine."""
+        self._trust = trust
         self._flows: dict[asyncio.Task[None], asyncio.Event] = {}
         self.passing = True
         """Whether new connections get anywhere; else they are accepted, and that is all."""
         self.says = 0
         """The HTTP status with which new connections are turned away; 0: they are let through."""
         self.turned_away = 0
+
+    @classmethod
+    def of(cls, servers: Servers) -> Proxy:
+        """To an API server."""
+        port = urlsplit(servers.url).port
+        assert port
+        return cls(port, trust=ssl.create_default_context(cafile=str(servers.authority)))
+
+    def cut(self) -> int:
+        """Ends all the connections that there are. Returns how many."""
+        for task in self._flows:
+            task.cancel()
+        return len(self._flows)
 
     def silence(self) -> int:
         """Nothing goes through the connections that there are any more, and they stay open. Returns how many."""
@@ -37,13 +54,19 @@ class Proxy:
     @contextlib.asynccontextmanager
     async def serving(self, kubeconfig: Path) -> AsyncIterator[Path]:
         """Until the block ends; yields the same kubeconfig by this way."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         content = yaml.safe_load(kubeconfig.read_text())  # noqa: ASYNC240 - a small file
-        content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
         detour = kubeconfig.with_suffix(".detour")
-        detour.write_text(yaml.safe_dump(content))
-        try:
+        async with self.listening() as port:
+            content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{port}"}
+            detour.write_text(yaml.safe_dump(content))
             yield detour
+
+    @contextlib.asynccontextmanager
+    async def listening(self, *, as_server: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+        """Until the block ends; yields the near port, which speaks TLS if it is given a certificate."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=as_server)
+        try:
+            yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
             for task in self._flows:
@@ -66,7 +89,7 @@ class Proxy:
                 writer.write(f"HTTP/1.1 {self.says} No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
                 await writer.drain()
                 return
-            far = await asyncio.open_connection(self._far.hostname, self._far.port, ssl=self._trust)
+            far = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._trust)
             async with asyncio.TaskGroup() as both:
                 both.create_task(_copy(reader, far[1], flow))
                 both.create_task(_copy(far[0], writer, flow))

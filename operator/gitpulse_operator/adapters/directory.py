@@ -12,8 +12,9 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from gitpulse_operator.domain.delivery import Feedback
 from gitpulse_operator.errors import DirectoryUnavailable
@@ -30,6 +31,7 @@ from gitpulse_service.contract import (
     Unsealable,
     feedback_key,
     seal,
+    sentinels,
     unseal,
 )
 
@@ -41,14 +43,14 @@ class RedisDirectory:
     """The directory, sealed with the installation key; ours is one shard of so many."""
 
     def __init__(self, url: str, installation_key: bytes, *, shard: str = "", shards: int = 1) -> None:
-        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3)
-        self._redis: Redis = Redis.from_url(url, retry=retry, socket_timeout=5, socket_connect_timeout=5)
+        self._redis, self._sentinels = _connect(url)
         self._key = installation_key
         self._shard, self._shards = shard, shards
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._redis.aclose()
+        for client in (self._redis, *self._sentinels):
+            await client.aclose()
 
     async def publish(self, *routes: Route) -> None:
         for start in range(0, len(routes), AT_ONCE):
@@ -126,9 +128,22 @@ class RedisDirectory:
         try:
             return await command
         except (RedisError, OSError) as error:
+            if isinstance(error, ReadOnlyError):  # a replica by now: the next connection leads to the master
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise DirectoryUnavailable(
                 f"Redis does not answer ({type(error).__name__}); see that GITPULSE_REDIS_URL is right and Redis is up"
             ) from None
+
+
+def _connect(url: str) -> tuple[Redis, list[Redis]]:
+    """A client of the master, and of those who know which one that is, all to be closed."""
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3)
+    options: dict[str, Any] = {"retry": retry, "socket_timeout": 5, "socket_connect_timeout": 5}
+    if not (place := sentinels(url)):
+        return Redis.from_url(url, **options), []
+    asking = {**place.sentinel_options, "socket_timeout": 1, "socket_connect_timeout": 1}
+    asked: Any = Sentinel(place.hosts, sentinel_kwargs=asking, **place.options, **options)  # type: ignore[no-untyped-call, unused-ignore]
+    return asked.master_for(place.master), asked.sentinels
 
 
 def _feedback(found: dict[bytes, bytes]) -> Feedback:

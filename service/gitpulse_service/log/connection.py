@@ -4,36 +4,80 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from gitpulse_service.contract import sentinels
 from gitpulse_service.errors import LogFull, LogUnavailable
 
 CONNECT_TIMEOUT = 1.0
 """Seconds. GitLab waits ten for the whole delivery, and a late 503 helps nobody."""
 ANSWER_TIMEOUT = 2.0
 """Seconds for one call."""
+SENTINEL_TIMEOUT = 0.5
+"""Seconds for one sentinel; then the next one is asked."""
 
 
 def connect(url: str, *, answer_timeout: float = ANSWER_TIMEOUT) -> Redis:
-    """A client that connects when it is first used; the caller closes it.
+    """A client that connects when it is first used; the caller closes it. Behind Sentinel it finds the master.
 
     A call that failed may have been run, so nothing is tried twice here. Replies have the shape of RESP2 in every
     version of the library.
     """
-    client: Redis = Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=answer_timeout,
-        socket_keepalive=True,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+    once: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "protocol": 2}
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": answer_timeout,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+        **once,
+    }
+    client: Redis
+    if place := sentinels(url):
+        asking: dict[str, Any] = {
+            "socket_connect_timeout": SENTINEL_TIMEOUT,
+            "socket_timeout": SENTINEL_TIMEOUT,
+            **once,
+        }
+        asking |= place.sentinel_options
+        sentinel: Any = Sentinel(place.hosts, sentinel_kwargs=asking, **place.options, **options)  # type: ignore[no-untyped-call, unused-ignore]
+        client = sentinel.master_for(place.master, connection_pool_class=_MasterPool)
+    else:
+        client = Redis.from_url(url, **options)
+    pool: Any = client.connection_pool
+    pool.connection_class = type("Connection", (_ToMaster, pool.connection_class), {})
     return client
+
+
+class _ToMaster(AbstractConnection):
+    """Ends when the server turns out to be a replica by now, so that the next call looks for the master.
+
+    A script's error says so inside its text alone, where redis-py does not look for it.
+    """
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- redis-py's own
+        try:
+            return await super().read_response(*args, **options)
+        except ResponseError as error:
+            if "READONLY" in str(error):
+                await self.disconnect()
+            raise
+
+
+class _MasterPool(SentinelConnectionPool):
+    """Takes the connections to the sentinels with it, which redis-py leaves open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
 
 @contextlib.contextmanager

@@ -32,10 +32,25 @@ class Entry:
 
     job_id: str
     envelope: Envelope
+    size: int
+    """Bytes that it takes in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What waits in the log."""
+
+    deliveries: dict[int, int]
+    """By partition: not yet acknowledged, those in a consumer's hands included."""
+    oldest: dict[int, float]
+    """By partition: age of the oldest of them, seconds by the log's own clock; 0 where there is none."""
+    bytes: int
+    """Of all of them, as they are stored."""
+    dead_letters: int
 
 
 class EventLog(Protocol):
-    """Every method raises `LogUnavailable` when the log cannot be reached; `append` raises `LogFull` at the limit."""
+    """Every method raises `LogUnavailable` when the log cannot be reached; `append` raises `LogFull` at a limit."""
 
     async def append(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
         """Stores each delivery or finds it stored already, and notes the hook's feedback, in one step."""
@@ -74,4 +89,8 @@ class EventLog(Protocol):
 
     async def backlog(self) -> dict[int, int]:
         """Deliveries not yet acknowledged, by partition, those in a consumer's hands included."""
+        ...
+
+    async def survey(self) -> Survey:
+        """The same with ages, bytes and dead letters, in one call."""
         ...

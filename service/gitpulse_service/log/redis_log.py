@@ -1,6 +1,7 @@
 """The event log on Redis (or Valkey) Streams: one stream a partition, one consumer group of drains.
 
-An entry stays in its stream until it is acknowledged, so that a stream's length is its backlog.
+An entry stays in its stream until it is acknowledged, so that a stream's length is its backlog. The bytes that wait are
+kept beside it by the scripts that add and remove entries; those of an empty stream count as none.
 """
 
 from __future__ import annotations
@@ -16,23 +17,29 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from gitpulse_service import metrics
 from gitpulse_service.contract import feedback_key
 from gitpulse_service.errors import LogFull
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.codec import Corrupt, decode, encode
 from gitpulse_service.log.connection import connect, log_errors
-from gitpulse_service.log.port import Entry, Receipt
+from gitpulse_service.log.port import Entry, Receipt, Survey
 from gitpulse_service.settings import ServiceSettings
 
 GROUP = "drain"
 EPOCHS = "gitpulse:epochs"
 """Hash: partition -> drain epoch."""
+WAITING = "gitpulse:waiting"
+"""Hash: partition -> bytes that wait there."""
 DEAD = "gitpulse:dead"
 """Stream of dead letters: `job` (empty if it was never stored), `reason`, `at` in Unix milliseconds, `entry`."""
 DEAD_KEPT = 10_000
 """About how many dead letters are kept; the oldest go first."""
 FEEDBACK_KEPT = 30 * 24 * 3600
 """Seconds for which a hook's notes outlive its last delivery."""
+
+CALL_TIMEOUT = 4.0
+"""Seconds that an append may take, with all the connecting that it needs."""
 
 _BIG = 256 * 1024
 """Bytes of body above which compressing is worth a thread."""
@@ -45,24 +52,42 @@ def stream(partition: int) -> str:
     return f"gitpulse:log:{partition}"
 
 
+def partition_of(hook_id: str, partitions: int) -> int:
+    """All deliveries of a hook are in one partition."""
+    return zlib.crc32(hook_id.encode()) % partitions
+
+
 def seen_key(envelope: Envelope) -> str:
     """The key that remembers a delivery within the dedupe window; its value is the job id."""
     return f"gitpulse:seen:{envelope.hook_id}:{envelope.delivery_id}"
+
+
+def script(client: Redis, name: str) -> Any:  # noqa: ANN401 -- see RedisEventLog
+    """One of the Lua files here; it loads itself again when Redis has forgotten it, after a restart or a failover."""
+    return client.register_script(resources.files(__package__).joinpath(f"{name}.lua").read_text())
 
 
 class RedisEventLog:
     """`EventLog` on one Redis. Close it when done."""
 
     def __init__(
-        self, client: Redis, *, partitions: int, dedupe_window: int, max_backlog: int, claim_idle: float
+        self,
+        client: Redis,
+        *,
+        partitions: int,
+        dedupe_window: int,
+        max_backlog: int,
+        max_backlog_bytes: int,
+        claim_idle: float,
     ) -> None:
         self._redis: Any = client  # the library's own types differ from version to version
         self._partitions = partitions
-        self._limits = (dedupe_window, max_backlog, FEEDBACK_KEPT)
+        self._limits = (dedupe_window, max_backlog, max_backlog_bytes, FEEDBACK_KEPT)
         self._idle_ms = max(1, int(claim_idle * 1000))
         self._streams = tuple(stream(p) for p in range(partitions))
-        # Loads itself again when Redis has forgotten it, after a restart or a failover.
-        self._accept: Any = client.register_script(resources.files(__package__).joinpath("accept.lua").read_text())
+        self._accept, self._acknowledge, self._bury, self._survey = (
+            script(client, name) for name in ("accept", "acknowledge", "bury", "survey")
+        )
 
     @classmethod
     def from_settings(cls, settings: ServiceSettings) -> Self:
@@ -72,6 +97,7 @@ class RedisEventLog:
             partitions=settings.partitions,
             dedupe_window=settings.dedupe_window,
             max_backlog=settings.max_backlog,
+            max_backlog_bytes=settings.max_backlog_bytes,
             claim_idle=settings.claim_idle,
         )
 
@@ -86,7 +112,7 @@ class RedisEventLog:
             return []
         partitions = [self._partition(e) for e in envelopes]
         notes = {(feedback_key(e.hook_id), f"accepted:{e.generation}"): e.received_at for e in envelopes}
-        keys = [EPOCHS, *self._streams, *map(seen_key, envelopes), *(key for key, _ in notes)]
+        keys = [EPOCHS, WAITING, *self._streams, *map(seen_key, envelopes), *(key for key, _ in notes)]
         arguments: list[str | bytes | int] = [self._partitions, len(envelopes), len(notes), *self._limits]
         for partition, envelope in zip(partitions, envelopes, strict=True):
             big = len(envelope.body) > _BIG
@@ -94,9 +120,10 @@ class RedisEventLog:
         for (_, field), received_at in notes.items():
             arguments += field, received_at
         with log_errors():
-            answer = await self._accept(keys, arguments)
+            async with asyncio.timeout(CALL_TIMEOUT):
+                answer = await self._accept(keys, arguments)
         if answer is None:
-            raise LogFull("the backlog limit is reached: start more workers, or raise GITPULSE_MAX_BACKLOG")
+            raise LogFull("the backlog limit is reached: start more workers, or raise GITPULSE_MAX_BACKLOG(_BYTES)")
         return [
             Receipt(answer[3 * i].decode(), bool(answer[3 * i + 1]), partition, answer[3 * i + 2])
             for i, partition in enumerate(partitions)
@@ -112,7 +139,9 @@ class RedisEventLog:
 
     async def bury_unread(self, envelope: Envelope, reason: str) -> None:
         with log_errors():
-            await self._redis.execute_command(*_dead("", reason, encode(envelope)))
+            fields = ("job", "", "reason", reason, "at", _now(), "entry", encode(envelope))
+            await self._redis.execute_command("XADD", DEAD, "MAXLEN", "~", DEAD_KEPT, "*", *fields)
+        metrics.BURIED.labels(reason).inc()
 
     # --- the worker's side --------------------------------------------------------------------------------------------
 
@@ -122,11 +151,11 @@ class RedisEventLog:
         with log_errors():
             async with aclosing(self._candidates(stream(partition), consumer, min(count, _CHUNK))) as found:
                 async for entry_id, fields in found:
-                    job_id = f"{partition}-{entry_id.decode()}"
+                    job_id, stored = f"{partition}-{entry_id.decode()}", fields.get(b"entry", b"")
                     try:
-                        entry = Entry(job_id, decode(fields.get(b"entry", b"")))
+                        entry = Entry(job_id, decode(stored), len(stored))
                     except Corrupt:
-                        await self._bury(job_id, Corrupt.__name__, fields.get(b"entry", b""))
+                        await self._move(job_id, Corrupt.__name__)
                         continue
                     entries[job_id] = entry
                     taken += len(entry.envelope.body)
@@ -135,20 +164,17 @@ class RedisEventLog:
         return list(entries.values())
 
     async def acknowledge(self, entries: Sequence[Entry]) -> None:
-        held: dict[str, list[str]] = {}
+        held: dict[int, list[str | int]] = {}
         for entry in entries:
-            key, entry_id = _place(entry.job_id)
-            held.setdefault(key, []).append(entry_id)
-        pipe = self._redis.pipeline(transaction=True)
-        for key, ids in held.items():
-            pipe.xack(key, GROUP, *ids)
-            pipe.xdel(key, *ids)
+            partition, entry_id = _place(entry.job_id)
+            held.setdefault(partition, []).extend((entry_id, entry.size))
         with log_errors():
-            await pipe.execute()
+            for partition, done in held.items():
+                await self._acknowledge([WAITING, stream(partition)], [GROUP, partition, *done])
 
     async def bury(self, entry: Entry, reason: str) -> None:
         with log_errors():
-            await self._bury(entry.job_id, reason, encode(entry.envelope))
+            await self._move(entry.job_id, reason)
 
     async def close_epoch(self, partition: int) -> None:
         with log_errors():
@@ -161,10 +187,16 @@ class RedisEventLog:
         with log_errors():
             return dict(enumerate(await pipe.execute()))
 
+    async def survey(self) -> Survey:
+        with log_errors():
+            dead, size, *found = await self._survey([WAITING, DEAD, *self._streams])
+        ages = {partition: age / 1000 for partition, age in enumerate(found[1::2])}
+        return Survey(dict(enumerate(found[::2])), ages, size, dead)
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _partition(self, envelope: Envelope) -> int:
-        return zlib.crc32(envelope.hook_id.encode()) % self._partitions
+        return partition_of(envelope.hook_id, self._partitions)
 
     async def _candidates(
         self, key: str, consumer: str, chunk: int
@@ -211,23 +243,16 @@ class RedisEventLog:
             if not str(error).startswith("BUSYGROUP"):  # another worker was faster
                 raise
 
-    async def _bury(self, job_id: str, reason: str, entry: bytes) -> None:
-        key, entry_id = _place(job_id)
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.execute_command(*_dead(job_id, reason, entry))
-        pipe.xack(key, GROUP, entry_id)
-        pipe.xdel(key, entry_id)
-        await pipe.execute()
+    async def _move(self, job_id: str, reason: str) -> None:
+        partition, entry_id = _place(job_id)
+        keys, about = [WAITING, stream(partition), DEAD], [reason, _now(), DEAD_KEPT]
+        if await self._bury(keys, [GROUP, partition, entry_id, *about]):
+            metrics.BURIED.labels(reason.partition(":")[0]).inc()
 
 
-def _dead(job_id: str, reason: str, entry: bytes) -> tuple[str | bytes | int, ...]:
-    fields = ("job", job_id, "reason", reason, "at", _now(), "entry", entry)
-    return ("XADD", DEAD, "MAXLEN", "~", DEAD_KEPT, "*", *fields)
-
-
-def _place(job_id: str) -> tuple[str, str]:
+def _place(job_id: str) -> tuple[int, str]:
     partition, _, entry_id = job_id.partition("-")
-    return stream(int(partition)), entry_id
+    return int(partition), entry_id
 
 
 def _now() -> int:

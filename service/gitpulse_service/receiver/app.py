@@ -19,7 +19,7 @@ from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
-from gitpulse_service.receiver import tracing
+from gitpulse_service.receiver import backlog, tracing
 from gitpulse_service.receiver.addresses import Clients, networks
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
@@ -80,6 +80,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
                 stack.push_async_callback(close)
             for work in (notes, refused_limit, hook_limit):
                 await stack.enter_async_context(_background(work.run()))
+            await stack.enter_async_context(_background(backlog.watch(log)))
             if directory is not None:
                 stack.push_async_callback(directory.aclose)
                 await stack.enter_async_context(_background(directory.run()))

@@ -77,7 +77,8 @@ class Directory:
         delay = first
         while True:
             try:
-                await self._load()
+                if not await self._is_known():
+                    await self._load()
                 while True:
                     delay = first
                     await self._turn()
@@ -94,6 +95,14 @@ class Directory:
         except (RedisError, OSError, TimeoutError) as error:
             logger.info("the acknowledgement was not withdrawn: %s", str(error) or type(error).__name__)
         await self._redis.aclose()
+
+    async def _is_known(self) -> bool:
+        """Whether Redis has the last change that we saw, so that those since then are all that we lack.
+
+        Then receivers that come back together do not each load ten thousand routes. After a failover it may be lost.
+        """
+        command = ("XRANGE", DIRECTORY_CHANGES, self._version, self._version)
+        return bool(self._version) and bool(await self._redis.execute_command(*command))
 
     async def _load(self) -> None:
         pipe = self._redis.pipeline(transaction=True)

@@ -10,11 +10,10 @@ import logging
 
 import msgspec
 from arq.connections import ArqRedis
-from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from gitpulse_service import metrics
-from gitpulse_service.log.connection import ANSWER_TIMEOUT, CONNECT_TIMEOUT
+from gitpulse_service.log.connection import connect
 from gitpulse_service.log.port import Receipt
 
 logger = logging.getLogger(__name__)
@@ -26,9 +25,7 @@ class Doorbell:
     """Rings once for each partition and epoch; see `EventLog.close_epoch`."""
 
     def __init__(self, redis_url: str) -> None:
-        pool: ConnectionPool = ConnectionPool.from_url(
-            redis_url, socket_connect_timeout=CONNECT_TIMEOUT, socket_timeout=ANSWER_TIMEOUT, protocol=2
-        )
+        pool = connect(redis_url).connection_pool
         self._queue = ArqRedis(pool, job_serializer=msgspec.json.encode, job_deserializer=msgspec.json.decode)
         self._rung: dict[int, int] = {}
         self._ringing: set[asyncio.Task[None]] = set()

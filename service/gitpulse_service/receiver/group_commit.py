@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gitpulse_service.errors import ServiceError
+from gitpulse_service.errors import LogUnavailable, ServiceError
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.port import EventLog, Receipt
 
@@ -57,6 +57,8 @@ class GroupCommit:
         try:
             receipts = await self._log.append([envelope for envelope, _ in batch])
         except Exception as error:  # noqa: BLE001 -- whatever it is, each of them must hear of it
+            if isinstance(error, LogUnavailable):  # those behind them would wait as long, to hear the same
+                batch, self._waiting = [*batch, *self._waiting], []
             for _, future in batch:
                 if not future.done():
                     future.set_exception(type(error)(*error.args) if isinstance(error, ServiceError) else error)

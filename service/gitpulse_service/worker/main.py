@@ -18,7 +18,7 @@ from arq.connections import RedisSettings
 from arq.worker import Worker
 
 from gitpulse_service import logs, metrics
-from gitpulse_service.contract import SettingsError
+from gitpulse_service.contract import SettingsError, sentinels
 from gitpulse_service.errors import LogUnavailable, ServiceError, StoreUnavailable
 from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.connection import connect, log_errors
@@ -158,8 +158,20 @@ async def _end(worker: Worker, loop: asyncio.Task[None]) -> None:
         await asyncio.wait([loop], timeout=0.1)
     await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
     worker.tasks.clear()  # `close` would wait for them too, but not beyond the first that was cancelled
+    pool = worker.pool.connection_pool
     with contextlib.suppress(LogUnavailable), log_errors():
         await worker.close()
+    await pool.disconnect()  # where Redis is away, `close` does not get that far
+
+
+def _for_check(url: str) -> RedisSettings:
+    """What `arq --check` connects with; the worker itself goes by `arq_settings`."""
+    if not (place := sentinels(url)):
+        return RedisSettings.from_dsn(url)
+    login = {name: value for name, value in place.options.items() if name in ("username", "password", "ssl")}
+    return RedisSettings(
+        host=list(place.hosts), sentinel=True, sentinel_master=place.master, database=place.options["db"], **login
+    )
 
 
 def __getattr__(name: str) -> object:
@@ -187,7 +199,7 @@ def __getattr__(name: str) -> object:
 
     return {
         **arq_settings(settings),
-        "redis_settings": RedisSettings.from_dsn(settings.redis_url),  # for `arq --check` alone
+        "redis_settings": _for_check(settings.redis_url),
         "on_startup": on_startup,
         "on_shutdown": on_shutdown,
     }

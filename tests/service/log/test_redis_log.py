@@ -1,15 +1,19 @@
 """The event log on a real Redis: what is stored, once, and where it goes."""
 
 import asyncio
+import os
 import zlib
 
 import pytest
+from redis.asyncio import Redis
 
 from gitpulse_service.contract import feedback_key
 from gitpulse_service.errors import LogFull
-from gitpulse_service.log.redis_log import DEAD, FEEDBACK_KEPT, seen_key, stream
+from gitpulse_service.log.codec import encode
+from gitpulse_service.log.redis_log import DEAD, FEEDBACK_KEPT, WAITING, seen_key, stream
 from harness.envelopes import envelope
 from harness.event_log import open_log
+from harness.redis import redis_server
 
 PARTITION = zlib.crc32(b"hook") % 4
 
@@ -90,6 +94,71 @@ async def test_a_full_log_takes_nothing_and_forgets_nothing(redis_url, redis):
     await log.acknowledge(await read(log))
     assert not (await log.append([envelope("three", hook_id="third")]))[0].duplicate
     await log.aclose()
+
+
+async def test_a_log_with_enough_bytes_takes_nothing_until_some_are_counted(redis_url, redis):
+    """Of what is random, and so takes as much room compressed."""
+    log = open_log(redis_url, max_backlog_bytes=50_000)
+    await log.append([envelope(f"{i}", body=os.urandom(10_000)) for i in range(4)])
+    survey = await log.survey()
+    assert 40_000 < survey.bytes < 41_000
+    before = sorted(await redis.keys())
+    with pytest.raises(LogFull, match="GITPULSE_MAX_BACKLOG"):
+        await log.append([envelope("more", body=os.urandom(10_000))])
+    assert sorted(await redis.keys()) == before
+    await log.append([envelope("small", body=b"{}")])
+    await log.acknowledge((await read(log))[:1])
+    assert not (await log.append([envelope("more", body=os.urandom(10_000))]))[0].duplicate
+    await log.aclose()
+
+
+async def test_bytes_are_taken_off_once_however_often_they_are_acknowledged(log):
+    await log.append([envelope("one"), envelope("two"), envelope("two")])
+    one, two = await read(log)
+    assert (await log.survey()).bytes == one.size + two.size
+    for _ in range(3):
+        await log.acknowledge([one])
+    assert (await log.survey()).bytes == two.size
+    await log.bury(one, "Undecodable")
+    await log.bury(two, "Undecodable")
+    await log.bury(two, "Undecodable")
+    survey = await log.survey()
+    assert (survey.bytes, survey.dead_letters) == (0, 1)
+
+
+async def test_a_count_that_was_wrong_is_right_once_the_partition_was_empty(redis_url, redis):
+    """As after entries that somebody deleted by hand, or that an older version stored or counted."""
+    log = open_log(redis_url, max_backlog_bytes=1000)
+    await redis.hset(WAITING, mapping={str(PARTITION): 10**9, "200": 10**9, "3": -5})
+    await log.append([envelope("one")])
+    (one,) = await read(log)
+    assert (await log.survey()).bytes == one.size
+    await redis.hset(WAITING, str(PARTITION), -(10**9))
+    assert (await log.survey()).bytes == 0
+    await log.acknowledge([one])
+    await log.append([envelope("two")])
+    assert (await log.survey()).bytes == one.size
+    await log.aclose()
+
+
+async def test_a_redis_without_memory_lets_workers_count_and_so_gets_some(tmp_path):
+    """It refuses all that takes memory, and every transaction; if counting were one, it would stay full for ever."""
+    with redis_server(tmp_path) as server:
+        log = open_log(server.url)
+        await log.append([envelope("first")])
+        await log.acknowledge(await read(log))
+        await log.append([envelope(f"{i}", body=os.urandom(100_000)) for i in range(50)])
+        async with Redis.from_url(server.url) as redis:
+            await redis.config_set("maxmemory", (await redis.info("memory"))["used_memory"] - 1_000_000)
+        with pytest.raises(LogFull, match="out of memory"):
+            await log.append([envelope("more")])
+        bad, *batch = await read(log, size=1 << 30)
+        await log.bury(bad, "Undecodable")
+        await log.acknowledge(batch)
+        survey = await log.survey()
+        assert (len(batch), survey.bytes, survey.dead_letters) == (49, 0, 1)
+        assert not (await log.append([envelope("more")]))[0].duplicate
+        await log.aclose()
 
 
 async def test_a_consumer_gets_back_what_it_held_and_then_what_is_new(log):
@@ -182,6 +251,20 @@ async def test_a_script_that_redis_forgot_is_loaded_again(log, redis):
     await log.append([envelope("one")])
     await redis.script_flush()
     assert not (await log.append([envelope("two")]))[0].duplicate
+
+
+async def test_what_waits_is_surveyed_with_the_age_of_the_oldest(log, redis):
+    nothing = await log.survey()
+    assert (nothing.deliveries, nothing.oldest) == (dict.fromkeys(range(4), 0), dict.fromkeys(range(4), 0.0))
+    entry = encode(envelope())
+    seconds, _ = await redis.time()
+    await redis.xadd(stream(PARTITION), {"entry": entry}, id=f"{(seconds - 90) * 1000}-7")
+    await log.append([envelope("younger")])
+    await read(log)  # what somebody holds waits too
+    survey = await log.survey()
+    assert survey.deliveries[PARTITION] == 2
+    assert 89 < survey.oldest[PARTITION] < 120
+    assert sum(survey.oldest.values()) == survey.oldest[PARTITION]
 
 
 async def test_no_deliveries_is_no_call(log):

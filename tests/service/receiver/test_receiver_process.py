@@ -95,7 +95,10 @@ def test_by_uvicorns_own_command(tmp_path, environment):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"GITPULSE_REDIS_URL": "localhost"}, "GITPULSE_REDIS_URL: must start with redis://, rediss:// or unix://\n"),
+        (
+            {"GITPULSE_REDIS_URL": "localhost"},
+            "GITPULSE_REDIS_URL: must start with redis://, rediss://, redis+sentinel:// or unix://\n",
+        ),
         ({"GITLAB_WEBHOOK_SECRET": ""}, "GITLAB_WEBHOOK_SECRET: is empty; give it a value, or do not set it\n"),
         (
             {"GITLAB_WEBHOOK_SECRET": "whsec_hunter2"},
