@@ -18,7 +18,7 @@ import typer
 from gitpulse_cli.errors import CommandError
 from gitpulse_operator.errors import OperatorError
 from gitpulse_service.contract import SettingsError
-from gitpulse_service.errors import ServiceError
+from gitpulse_service.errors import ServiceError, WrongLetter
 from gitpulse_sim.errors import SimulatorError
 
 if TYPE_CHECKING:
@@ -32,9 +32,15 @@ app = typer.Typer(
 
 hooks = typer.Typer(help="Look after what is in GitLab.", no_args_is_help=True)
 app.add_typer(hooks, name="hooks")
+deadletters = typer.Typer(help="Look after deliveries that could not be counted.", no_args_is_help=True)
+app.add_typer(deadletters, name="deadletters")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 0 for none.", min=0, max=65535)]
+
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="As `list` shows them.")]
+Every = Annotated[bool, typer.Option("--all", help="All there are, in the place of ids.")]
 
 
 def _port(default: int, text: str) -> int:
@@ -137,12 +143,57 @@ def orphans(
     raise typer.Exit(asyncio.run(command.orphans(folder=folder, state=state, delete=delete, as_json=output == "json")))
 
 
+@deadletters.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON on standard output.")] = False,
+) -> None:
+    """List dead letters, the newest first: id, when, hook, event, reason, size of the body."""
+    from gitpulse_cli import deadletters as command
+
+    asyncio.run(command.show_list(limit=limit, as_json=as_json))
+
+
+@deadletters.command()
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Print the body alone, as it came.")] = False,
+) -> None:
+    """Show one dead letter: what is known of the delivery, and its body."""
+    from gitpulse_cli import deadletters as command
+
+    asyncio.run(command.show(letter, raw=raw))
+
+
+@deadletters.command()
+def retry(ids: Ids = None, every: Every = False) -> None:
+    """Put dead letters back into the event log, to be counted, for example after an upgrade that can.
+
+    What was malformed cannot be put back; `--all` leaves it where it is.
+    """
+    from gitpulse_cli import deadletters as command
+
+    asyncio.run(command.retry(ids or [], every=every))
+
+
+@deadletters.command()
+def drop(
+    ids: Ids = None, every: Every = False, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Remove dead letters for good."""
+    from gitpulse_cli import deadletters as command
+
+    asyncio.run(command.drop(ids or [], every=every, sure=yes))
+
+
 def run() -> None:
     """The entry point: each error that we foresee is one line a reader can act on; 2 for wrong input, else 1."""
     try:
         app()
     except SettingsError as error:
         _fail(f"wrong settings\n{error}", 2)
+    except WrongLetter as error:
+        _fail(str(error), 2)
     except (CommandError, OperatorError, ServiceError, SimulatorError) as error:
         _fail(str(error), 1)
     except ModuleNotFoundError as error:

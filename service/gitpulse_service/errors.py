@@ -29,6 +29,12 @@ class LogFull(ServiceError):
     retryable = True
 
 
+class WrongLetter(ServiceError):
+    """There is no such dead letter, or it cannot be put back."""
+
+    reason = "WrongLetter"
+
+
 class DirectoryNotReady(ServiceError):
     """The receiver cannot tell yet whether there is such a hook."""
 

@@ -4,8 +4,10 @@ import asyncio
 
 import redis as redis_client
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from gitpulse_service.log.dead_letters import DeadLetters
+from gitpulse_service.log.redis_log import WAITING, stream
 from harness.envelopes import envelope
 from harness.event_log import open_log
 
@@ -18,11 +20,12 @@ class Log(RuleBasedStateMachine):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        with redis_client.Redis.from_url(url) as client:
-            client.flushall()
+        self.client = redis_client.Redis.from_url(url)
+        self.client.flushall()
         self.runner = asyncio.Runner()
         self.patient = open_log(url, partitions=1, claim_idle=3600)
         self.eager = open_log(url, partitions=1, claim_idle=0.001)
+        self.dead = DeadLetters(self.patient._redis, 1)
         self.accepted: dict[str, str] = {}
         self.holder: dict[str, str | None] = {}
         """Deliveries in the log, and who has read them."""
@@ -78,6 +81,33 @@ class Log(RuleBasedStateMachine):
             self.holder.pop(entry.envelope.delivery_id, None)  # another may have counted it before
         self.read[consumer] = [e for e in self.read[consumer] if e not in done]
 
+    @rule(consumer=CONSUMERS, data=st.data())
+    def bury(self, consumer, data):
+        if self.read[consumer]:
+            entry = data.draw(st.sampled_from(self.read[consumer]))
+            self.run(self.patient.bury(entry, "Undecodable"))
+            self.holder.pop(entry.envelope.delivery_id, None)
+            self.read[consumer].remove(entry)
+
+    @rule()
+    def dig_up(self):
+        """Every dead letter goes back into the log, as the same delivery under another id."""
+        for letter in self.run(self.letters()):
+            assert letter.envelope.delivery_id not in self.holder
+            self.holder[letter.envelope.delivery_id] = None
+        assert self.run(self.dead.retry_all())[1] == 0
+        assert self.run(self.letters()) == []
+
+    async def letters(self):
+        return [letter async for letter in self.dead.newest()]
+
+    @invariant()
+    def the_bytes_that_wait_are_those_of_what_is_there(self):
+        stored = sum(len(fields[b"entry"]) for _, fields in self.client.xrange(stream(0)))
+        survey = self.run(self.patient.survey())
+        assert (survey.bytes, survey.deliveries) == (stored, {0: len(self.holder)})
+        assert int(self.client.hget(WAITING, 0) or 0) == stored
+
     @rule(consumer=CONSUMERS)
     def crash(self, consumer):
         self.read[consumer] = []
@@ -97,6 +127,7 @@ class Log(RuleBasedStateMachine):
             await self.patient.aclose()
             return counted, backlog
 
+        self.client.close()
         with self.runner:
             counted, backlog = self.run(finish())
         assert sorted(counted) == sorted(self.holder)
