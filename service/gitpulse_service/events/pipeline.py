@@ -47,7 +47,17 @@ class Pipeline(ProjectEvent, frozen=True, gc=False, kw_only=True):
 
 
 def without_variables(body: bytes) -> bytes:
-    """A pipeline event's body without the values of its variables, which may be secrets and are never kept."""
-    content = msgspec.json.decode(body)
-    content["object_attributes"]["variables"] = []
-    return msgspec.json.encode(content)
+    """A pipeline event's body without the values of its variables, which may be secrets and are never kept.
+
+    Its other values stay unread, as they were sent. `{}` for a body whose names are no plain text: not GitLab's.
+    """
+    try:
+        content = _shallow(body)
+        attributes = _shallow(content["object_attributes"])
+    except (UnicodeDecodeError, KeyError):
+        return b"{}"
+    changed = {"object_attributes": attributes | {"variables": msgspec.Raw(b"[]")}}
+    return msgspec.json.encode(content | changed)
+
+
+_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -106,6 +107,28 @@ def test_a_pipelines_variables_are_not_kept():
     kept = without_variables(raw.body)
     assert b"glpat" not in kept
     assert decode(envelope(kept)) == decode(envelope({**body("pipeline/pending")}))
+
+
+NAME = b'"object_attributes"'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b'"n":1e999,' + NAME, b'"n":' + b"9" * 5000 + b"," + NAME, b'"text":"\xff",' + NAME],
+)
+def test_what_is_odd_beside_a_pipelines_variables_stays_as_it_was_sent(odd):
+    raw = msgspec.json.encode(body("pipeline/with_variables")).replace(NAME, odd)
+    assert type(decode(envelope(raw))) is Pipeline
+    kept = without_variables(raw)
+    assert odd.removesuffix(NAME) in kept
+    assert b"glpat" not in kept
+
+
+@pytest.mark.parametrize("odd", [b'"\xff":1,' + NAME, b'"object\\u0000_attributes"'])
+def test_a_body_with_variables_and_names_that_are_no_text_is_counted_and_not_kept(odd):
+    raw = msgspec.json.encode(body("pipeline/with_variables")).replace(NAME, odd)
+    assert type(decode(envelope(raw))) is Pipeline
+    assert without_variables(raw) == b"{}"
 
 
 @pytest.mark.parametrize(
