@@ -46,7 +46,7 @@ docs: setup ## Write docs/reference.md from the source
 bench: setup ## Measure (SUITE=receiver|worker|operator, N=…)
 	@$(BIN)/python -m bench bench $(SUITE) $(N)
 
-soak: setup ## Run long (SUITE=receiver|numbers|operator|rotation, N=rounds)
+soak: setup ## Run long (SUITE=receiver|fuzz|numbers|operator|rotation, N=rounds)
 	@$(BIN)/python -m bench soak $(SUITE) $(N)
 
 clean: ## Remove the virtual environment and caches
