@@ -59,13 +59,19 @@ class Connection(asyncio.Protocol):
             return
         self.load.took.append(time.perf_counter() - self.due)
         if self.answer.startswith(b"HTTP/1.1 200") and b"accepted" in self.answer:
-            self.load.accepted_ids.add(self.request.partition(b"Idempotency-Key: ")[2].partition(b"\r")[0].decode())
+            self.load.accepted_ids.add(_delivery_id(self.request))
         self.answer = b""
         self.send()
 
     def connection_lost(self, _: Exception | None) -> None:
         if not self.done.done():
             self.done.set_result(None)  # the server is gone; what it answered until then counts
+
+
+def _delivery_id(request: bytes) -> str:
+    """Without a copy of the body: what the load costs is missing for the server that shares the machine."""
+    start = request.index(b"Idempotency-Key: ") + 17
+    return request[start : request.index(b"\r", start)].decode()
 
 
 class Load:
