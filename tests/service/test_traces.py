@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
@@ -25,13 +25,17 @@ from harness.receiver import SECRET, eventually, receiver, settings
 def sdk(monkeypatch):
     """Sets up an SDK as `opentelemetry-instrument` does, for this test alone."""
 
-    def set_up(**options):
-        exporter, provider = InMemorySpanExporter(), TracerProvider(**options)
-        provider.add_span_processor(SimpleSpanProcessor(exporter))
+    def set_up(*, processor=SimpleSpanProcessor, **options):
+        exporter, provider = InMemorySpanExporter(), TracerProvider(**options, shutdown_on_exit=False)
+        provider.add_span_processor(processor(exporter))
+        providers.append(provider)
         monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
         return exporter
 
-    return set_up
+    providers = []
+    yield set_up
+    for provider in providers:
+        provider.shutdown()
 
 
 async def test_a_batch_links_to_the_deliveries_in_it(sdk, redis_url, engine):
@@ -127,6 +131,14 @@ async def test_a_delivery_that_was_not_sampled_is_linked_to_nothing_that_is(sdk,
     async with receiver(settings(redis_url)) as client:
         assert (await client.deliver()).status_code == 200
     assert not exporter.get_finished_spans()
+
+
+async def test_a_receiver_that_stops_sends_what_it_holds(sdk, redis_url):
+    exporter = sdk(processor=lambda exporter: BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+    async with receiver(settings(redis_url)) as client:
+        await client.deliver()
+        assert not exporter.get_finished_spans()
+    assert len(exporter.get_finished_spans()) == 1
 
 
 def test_without_an_sdk_the_endpoint_knows_nothing_of_traces(redis_url):

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from gitpulse_service import logs, metrics
+from gitpulse_service import logs, metrics, traces
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
@@ -71,6 +71,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, traces.flush)
             if metrics_port is not None:
                 try:
                     stack.enter_context(metrics.exposed(metrics_port))
