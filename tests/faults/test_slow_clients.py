@@ -101,9 +101,9 @@ async def wave(port, process):
             held = max(held, process.files())
             await asyncio.sleep(0.5)  # that is how they dribble
     for each in slow:
-        has_body = b"Content-Length" in each.begin
-        assert each.answer.startswith(b"HTTP/1.1 408 " if has_body else b""), each.answer
-        assert has_body or not each.answer
+        expected = b"HTTP/1.1 408 " if b"Content-Length" in each.begin else b""
+        # One that is still sending may be reset, and lose it.
+        assert each.answer[:13] == expected or (each.piece and not each.answer), each.answer
     return held
 
 
@@ -127,8 +127,8 @@ def files():
 async def test_half_open_connections_disturb_nobody(tmp_path, redis_url, files, capsys):
     port, metrics_port = free_port(), free_port()
     environment = {"GITPULSE_REDIS_URL": redis_url, "GITLAB_WEBHOOK_SECRET": SECRET}
-    # The usual soft limit, which the receiver has to raise.
-    argv = ["sh", "-c", 'ulimit -Sn 1024; exec "$0" "$@"', SCRIPTS / "gitpulse", "receiver"]
+    # A soft limit that the receiver has to raise.
+    argv = ["sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"', SCRIPTS / "gitpulse", "receiver"]
     argv += ["--port", str(port), "--metrics-port", str(metrics_port)]
     with running(argv, log=tmp_path / "log", env=environment, ready=lambda: answers(port)) as child:
         process = Process(child.pid)

@@ -6,6 +6,7 @@ from the right, entry by entry, as far as each was written by a proxy that we we
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -26,6 +27,7 @@ def networks(variable: str, text: str) -> tuple[Network, ...]:
         raise SettingsError(f"{variable}: {error}; give addresses or CIDRs such as 10.0.0.0/8, 2001:db8::/32") from None
 
 
+@functools.lru_cache(4096)  # reading one takes longer than all else here
 def address_of(text: str) -> Address | None:
     """Reads `v4`, `v4:port`, `v6`, `[v6]` and `[v6]:port`; None for anything else.
 
@@ -48,41 +50,28 @@ def limited_as(address: Address | None) -> str:
     return str(address or "unknown")
 
 
-class Clients:
-    """Finds the client of a request. `allowed` empty: anyone may deliver; `trusted` empty: no proxy is believed."""
+def within(address: Address | None, networks: Sequence[Network]) -> bool:
+    """Whether it is one of these; an address that is not known never is."""
+    return address is not None and any(address in network for network in networks)
 
-    def __init__(self, *, allowed: Sequence[Network] = (), trusted: Sequence[Network] = ()) -> None:
-        self._allowed = allowed
-        self._trusted = trusted
 
-    @property
-    def restricted(self) -> bool:
-        """Whether it matters where a delivery comes from."""
-        return bool(self._allowed)
+def client_address(
+    peer: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]
+) -> Address | None:
+    """The client's address; `peer` is the other end of the connection, header names are in lower case.
 
-    def may_deliver(self, address: Address | None) -> bool:
-        """Whether a client of this address may; where none is known, only if anyone may."""
-        return not self._allowed or (address is not None and _within(address, self._allowed))
-
-    def address(self, peer: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> Address | None:
-        """The client's address; `peer` is the other end of the connection, header names are in lower case.
-
-        None where the connection has none. That is not only a Unix socket, but also a TCP client which has reset its
-        connection and whose request can be read all the same: so it is nobody's proxy.
-        """
-        address = address_of(peer[0]) if peer else None
-        if address is None or not _within(address, self._trusted):
-            return address
-        forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for")
-        for entry in reversed(forwarded.decode("latin-1").split(",")):
-            before = address_of(entry)
-            if before is None:  # not what a proxy writes; the last one that is believed stands for its client
-                return address
-            address = before
-            if not _within(address, self._trusted):
-                return address
+    None where the connection has no address. That is not only a Unix socket, but also a TCP client which has reset its
+    connection and whose request can be read all the same: so it is nobody's proxy.
+    """
+    address = address_of(peer[0]) if peer else None
+    if not within(address, trusted):
         return address
-
-
-def _within(address: Address, networks: Sequence[Network]) -> bool:
-    return any(address in network for network in networks)
+    forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for")
+    for entry in reversed(forwarded.decode("latin-1").split(",")):
+        before = address_of(entry)
+        if before is None:  # not what a proxy writes; the last one that is believed stands for its client
+            return address
+        address = before
+        if not within(address, trusted):
+            return address
+    return address

@@ -20,7 +20,7 @@ from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.redis_log import RedisEventLog
 from gitpulse_service.receiver import backlog, tracing
-from gitpulse_service.receiver.addresses import Clients, networks
+from gitpulse_service.receiver.addresses import networks
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
 from gitpulse_service.receiver.limiter import Limiter, rate
@@ -96,10 +96,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
         notes=notes,
         directory=directory,
         manual=manual,
-        clients=Clients(
-            allowed=networks("GITPULSE_ALLOWED_ADDRESSES", settings.allowed_addresses),
-            trusted=networks("GITPULSE_TRUSTED_PROXIES", settings.trusted_proxies),
-        ),
+        allowed=networks("GITPULSE_ALLOWED_ADDRESSES", settings.allowed_addresses),
+        trusted=networks("GITPULSE_TRUSTED_PROXIES", settings.trusted_proxies),
         refused_limit=refused_limit,
         hook_limit=hook_limit,
         max_body_bytes=settings.max_body_bytes,

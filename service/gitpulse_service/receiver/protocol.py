@@ -42,22 +42,22 @@ class Protocol(HttpToolsProtocol):
     _keep_alive = False
 
     def data_received(self, data: bytes) -> None:
-        if not self._awaited:
-            self._await("head")
         self._size += len(data)
         super().data_received(data)
+        if self._size and not self._awaited:
+            self._awaited, self._age = "head", 0
         if self._size > MOST_HEAD and not self.transport.is_closing():
             self._cut("head_too_large", 431)
 
     def on_headers_complete(self) -> None:
         # One read may bring more than the limit, but then most of it may be body.
-        if self._size > MOST_HEAD and sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+        if self._size > MOST_HEAD and len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > MOST_HEAD:
             raise TooMuch
         super().on_headers_complete()
         if len(self.pipeline) > MOST_PIPELINED:
             raise TooMuch
         self.headers = []  # trailers come here as well, and must not pass for what a proxy has put into the head
-        self._await("body")
+        self._awaited, self._age, self._size = "body", 0, 0
         # Until the body is complete an answer closes the connection. So what is left of it is not read without end, nor
         # is the next request taken for it, where a client waits for leave to send it, gets a 403, and sends none.
         self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
@@ -67,7 +67,7 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._await("")
+        self._awaited, self._size = "", 0
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive
         super().on_message_complete()
@@ -87,19 +87,17 @@ class Protocol(HttpToolsProtocol):
     def sweep(self) -> None:
         """Called once a second."""
         self._age += 1
-        self._unread = self._unread + 1 if self.flow.write_paused or self.transport.is_closing() else 0
-        if self._unread > READ_TIME:
-            metrics.CONNECTIONS_CUT.labels("unread").inc()
-            self.transport.abort()  # closing waits until all is sent
-        elif self._unread:
-            pass
-        elif self._awaited == "head" and self._age > HEAD_TIME:
+        if self.flow.write_paused or self.transport.is_closing():
+            self._unread += 1
+            if self._unread > READ_TIME:
+                metrics.CONNECTIONS_CUT.labels("unread").inc()
+                self.transport.abort()  # closing waits until all is sent
+            return
+        self._unread = 0
+        if self._awaited == "head" and self._age > HEAD_TIME:
             self._cut("slow_head")
         elif self._awaited == "body" and self._age > BODY_TIME:
             self._cut("slow_body", 408)
-
-    def _await(self, what: Literal["", "head", "body"]) -> None:
-        self._awaited, self._age, self._size = what, 0, 0
 
     def _cut(self, reason: str, status: int = 0) -> None:
         """Closes the connection, with an answer if there is a status and no other answer is under way."""

@@ -32,7 +32,8 @@ def run(
 ) -> None:
     """Serves until a signal ends it. Raises CannotServe, SettingsError."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 are fewer than a burst's connections
+    with contextlib.suppress(ValueError, OSError):  # macOS calls it infinite, and refuses that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 are fewer than a burst's connections
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # twice as fast as the standard loop
         runner.run(serve(settings, host=host, port=port, metrics_port=metrics_port))
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from starlette.types import Receive, Scope, Send
@@ -22,7 +22,7 @@ from gitpulse_service.events.classify import Ignored, Kind, Malformed, classify
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.port import EventLog
 from gitpulse_service.receiver import answers
-from gitpulse_service.receiver.addresses import Address, Clients, limited_as
+from gitpulse_service.receiver.addresses import Address, Network, client_address, limited_as, within
 from gitpulse_service.receiver.answers import Answer
 from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, discard, read_body
 from gitpulse_service.receiver.directory import Directory
@@ -50,7 +50,10 @@ def hook_of(path: str) -> str | None:
 
 
 class Webhook:
-    """Answers deliveries. `directory` and `manual` are None where no such hooks are served."""
+    """Answers deliveries.
+
+    `directory` and `manual` are None where no such hooks are served; `allowed` is empty where anyone may deliver.
+    """
 
     def __init__(
         self,
@@ -60,7 +63,8 @@ class Webhook:
         notes: RefusalNotes,
         directory: Directory | None,
         manual: Route | None,
-        clients: Clients,
+        allowed: Sequence[Network],
+        trusted: Sequence[Network],
         refused_limit: Limiter,
         hook_limit: Limiter,
         max_body_bytes: int,
@@ -72,7 +76,8 @@ class Webhook:
         self._notes = notes
         self._directory = directory
         self._manual = manual
-        self._clients = clients
+        self._allowed = allowed
+        self._trusted = trusted
         self._refused_limit = refused_limit
         self._hook_limit = hook_limit
         self._cap = max_body_bytes
@@ -101,9 +106,9 @@ class Webhook:
             await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, hook_id: str, scope: Scope, headers: _Headers, receive: Receive) -> Answer:
-        if self._clients.restricted:
-            address = self._clients.address(scope["client"], scope["headers"])
-            if not self._clients.may_deliver(address):
+        if self._allowed:
+            address = client_address(scope["client"], scope["headers"], self._trusted)
+            if not within(address, self._allowed):
                 if not self._refused_limit.hit(limited_as(address)):  # it bounds the log here, and no more
                     logger.warning("delivery refused", extra=_fields(hook_id, headers, "address", address))
                 return answers.FORBIDDEN
@@ -155,7 +160,7 @@ class Webhook:
         return answers.stored(receipt)
 
     def _refuse(self, hook_id: str, scope: Scope, headers: _Headers, verdict: Refusal) -> Answer:
-        address = self._clients.address(scope["client"], scope["headers"])
+        address = client_address(scope["client"], scope["headers"], self._trusted)
         if wait := self._refused_limit.hit(limited_as(address)):
             return answers.too_many("refused_limit", wait)  # a line of the log for each would be a flood too
         logger.warning("delivery refused", extra=_fields(hook_id, headers, verdict, address))

@@ -84,9 +84,12 @@ async def status(reader):
 
 
 async def rest(reader):
-    """All that still comes, up to the connection's end."""
+    """All that still comes, up to the connection's end; nothing where that is a reset, as we were still sending."""
     async with asyncio.timeout(20):
-        return await reader.read()
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
 
 
 async def dribble(reader, writer, data):
@@ -126,8 +129,8 @@ async def test_a_body_that_dribbles_or_never_comes(wire, piece, redis_url):
     before = cut("slow_body")
     writer.write(head("Content-Length: 1000"))
     answer = await dribble(reader, writer, itertools.repeat(piece))
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"connection: close" in answer
+    assert answer.startswith(b"HTTP/1.1 408 ") or (piece and not answer)
+    assert b"connection: close" in answer or not answer
     assert cut("slow_body") == before + 1
     assert await backlog(redis_url) == 0
 
@@ -167,8 +170,7 @@ async def test_requests_that_wait_for_no_answer(wire):
     reader, writer = wire
     writer.write(head("Content-Length: 2", token="wrong") + b"{}")
     writer.write((head("Content-Length: 2") + b"{}") * 100_000)
-    with contextlib.suppress(ConnectionError):
-        assert (await rest(reader)).count(b"HTTP/1.1") <= protocol.MOST_PIPELINED + 1
+    assert (await rest(reader)).count(b"HTTP/1.1") <= protocol.MOST_PIPELINED + 1
     assert cut("pipelined") == before + 1
 
 
@@ -200,8 +202,7 @@ async def test_what_is_no_body_is_bounded_wherever_it_comes(wire, talk):
         for _ in range(1000):
             writer.write(more)
             await writer.drain()
-    with contextlib.suppress(ConnectionError):
-        assert (await rest(reader)).startswith(b"HTTP/1.1 431 ")
+    assert (await rest(reader)).partition(b"\r\n")[0] in (b"HTTP/1.1 431 Request Header Fields Too Large", b"")
     assert cut("head_too_large") == before + 1
 
 
@@ -232,8 +233,7 @@ async def test_the_rest_of_a_body_is_no_request(wire, begin, expected, redis_url
     with contextlib.suppress(ConnectionError):
         writer.write(DELIVERY)
         await writer.drain()
-    with contextlib.suppress(ConnectionError):
-        assert b"HTTP/1.1" not in await rest(reader)
+    assert b"HTTP/1.1" not in await rest(reader)
     assert await backlog(redis_url) == 0
 
 
