@@ -55,12 +55,16 @@ async def test_too_many_refused_requests(redis_url, redis, publish, installation
         assert await statuses(client, 20, token="token", hook_id="managed") == [200] * 20
 
 
-async def test_after_retry_after_it_is_401_again(redis_url):
+async def test_after_retry_after_it_is_401_again_and_then_429(redis_url):
     async with receiver(settings(redis_url, refused_limit="3 per 2 seconds")) as client:
-        await eventually(lambda: limited(client))
-        waited = time.monotonic() + int((await refused(client)).headers.get("retry-after", 0))
+
+        async def retry_after():
+            return (await refused(client)).headers.get("retry-after")
+
+        waited = time.monotonic() + int(await eventually(retry_after))
         await eventually(lambda: limited(client, status=401))
         assert time.monotonic() < waited + 1
+        assert int(await eventually(retry_after)) > 0
 
 
 async def limited(client, status=429):
