@@ -25,6 +25,7 @@ class Proxy:
         self.port = port
         """Where new connections lead, on this machine."""
         self._trust = trust
+        self._near: set[asyncio.StreamWriter] = set()
         self._flows: dict[asyncio.Task[None], asyncio.Event] = {}
         self.passing = True
         """Whether new connections get anywhere; else they are accepted, and that is all."""
@@ -41,9 +42,9 @@ class Proxy:
 
     def cut(self) -> int:
         """Ends all the connections that there are. Returns how many."""
-        for task in self._flows:
-            task.cancel()
-        return len(self._flows)
+        for writer in self._near:
+            writer.transport.abort()
+        return len(self._near)
 
     def silence(self) -> int:
         """Nothing goes through the connections that there are any more, and they stay open. Returns how many."""
@@ -77,6 +78,8 @@ class Proxy:
         task, flow = cast("asyncio.Task[None]", asyncio.current_task()), asyncio.Event()
         self._flows[task] = flow
         task.add_done_callback(self._flows.pop)
+        self._near.add(writer)
+        task.add_done_callback(lambda _: self._near.discard(writer))
         if self.passing:
             flow.set()
         with (

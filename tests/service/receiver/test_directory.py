@@ -1,6 +1,5 @@
 """The receiver's copy of the directory follows Redis through changes, trims, flushes and outages."""
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -19,6 +18,7 @@ from gitpulse_service.contract import (
 )
 from gitpulse_service.errors import DirectoryNotReady
 from gitpulse_service.log.connection import connect
+from gitpulse_service.receiver.app import _background
 from gitpulse_service.receiver.directory import Directory
 from harness.processes import free_port
 from harness.receiver import eventually
@@ -34,13 +34,9 @@ def short_turns(monkeypatch):
 @contextlib.asynccontextmanager
 async def following(url, key):
     directory = Directory(connect(url), key, "receiver-1")
-    task = asyncio.create_task(directory.run())
-    try:
+    async with _background(directory.run()):
         yield directory
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await directory.aclose()
+    await directory.aclose()
 
 
 @pytest.fixture
@@ -225,3 +221,68 @@ async def test_an_outage_changes_nothing_and_ends_by_itself(tmp_path, installati
             await put(server.url, 3)
             await becomes(lambda: generations(directory, "one"), [3])
     assert sum("cannot be read" in r.message for r in caplog.records) <= 3
+
+
+async def loads(url):
+    async with Redis.from_url(url) as redis:
+        return (await redis.info("commandstats")).get("cmdstat_hgetall", {"calls": 0})["calls"]
+
+
+async def test_many_receivers_that_come_back_together_load_only_what_they_lack(tmp_path, installation_key):
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+
+    async def put(generation, *, anew=False):
+        async with Redis.from_url(url) as redis, redis.pipeline(transaction=True) as pipe:
+            if anew:
+                pipe.delete(DIRECTORY_CHANGES)
+            route = Route("one", "", "", (Credential(generation, "t"),))
+            pipe.hset(DIRECTORY, "one", seal(installation_key, route))
+            pipe.hset(DIRECTORY_SHARDS, "", "1")
+            pipe.xadd(DIRECTORY_CHANGES, {"hook": "one"})
+            await pipe.execute()
+
+    async with contextlib.AsyncExitStack() as stack:
+        with redis_server(tmp_path, port=port, appendonly=True):
+            await put(1)
+            many = [await stack.enter_async_context(following(url, installation_key)) for _ in range(20)]
+            await becomes(lambda: all(each.ready for each in many))
+            assert await loads(url) == 20
+        with redis_server(tmp_path, port=port, appendonly=True):
+            await put(2)
+            await becomes(lambda: all(generations(each, "one") == [2] for each in many))
+            assert await loads(url) == 0
+            # A Redis that lost the last change, as a replica may have: what was seen of it is not to be trusted.
+            await put(3, anew=True)
+            await becomes(lambda: all(generations(each, "one") == [3] for each in many))
+        with redis_server(tmp_path, port=port, appendonly=True):
+            await put(4)
+            await becomes(lambda: all(generations(each, "one") == [4] for each in many))
+
+
+async def test_a_change_that_a_failover_lost_is_not_kept(tmp_path, installation_key):
+    """Its successor has newer changes, and the older state of that hook."""
+    port = free_port()
+
+    async def put(url, hook, generation):
+        async with Redis.from_url(url) as redis, redis.pipeline(transaction=True) as pipe:
+            route = Route(hook, "", "", (Credential(generation, "t"),))
+            pipe.hset(DIRECTORY, hook, seal(installation_key, route))
+            pipe.hset(DIRECTORY_SHARDS, "", "1")
+            pipe.xadd(DIRECTORY_CHANGES, {"hook": hook})
+            await pipe.execute()
+
+    async with following(f"redis://127.0.0.1:{port}/0", installation_key) as directory:
+        with redis_server(tmp_path, port=port, appendonly=True) as server:
+            await put(server.url, "one", 1)
+            await put(server.url, "two", 1)
+            await becomes(lambda: directory.ready)
+        kept = (tmp_path / "appendonly.aof").read_bytes()
+        with redis_server(tmp_path, port=port, appendonly=True) as server:
+            await put(server.url, "one", 2)
+            await becomes(lambda: generations(directory, "one"), [2])
+        (tmp_path / "appendonly.aof").write_bytes(kept)
+        with redis_server(tmp_path, port=port, appendonly=True) as server:
+            await put(server.url, "two", 2)
+            await becomes(lambda: generations(directory, "two"), [2])
+            await becomes(lambda: generations(directory, "one"), [1])

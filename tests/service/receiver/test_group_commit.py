@@ -1,15 +1,18 @@
 """Deliveries that wait share a call, none waits for a timer, and each hears its own answer."""
 
 import asyncio
+import time
 
 import pytest
 from redis.asyncio import Redis
 
 from gitpulse_service.errors import LogFull, LogUnavailable
+from gitpulse_service.log.redis_log import CALL_TIMEOUT
 from gitpulse_service.receiver.group_commit import MOST, MOST_BYTES, GroupCommit
 from harness.envelopes import envelope
 from harness.event_log import open_log
 from harness.processes import free_port
+from harness.proxy import Proxy
 
 
 async def calls(redis: Redis) -> int:
@@ -65,3 +68,21 @@ async def test_a_client_that_leaves_takes_nobody_with_it(log):
     tasks[3].cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [i for i, a in enumerate(answers) if isinstance(a, BaseException)] == [3]
+
+
+async def test_those_behind_a_redis_that_fell_silent_are_answered_with_the_first(redis_process):
+    """Else the last of a burst would wait for each call before it, beyond the ten seconds that GitLab waits."""
+    proxy = Proxy(redis_process.port)
+    async with proxy.listening() as port:
+        log = open_log(f"redis://127.0.0.1:{port}/0")
+        await log.append([envelope("warm")])
+        commits = GroupCommit(log)
+        proxy.passing = False
+        proxy.silence()
+        started = time.monotonic()
+        answers = await asyncio.gather(
+            *(commits.append(envelope(str(i))) for i in range(10 * MOST)), return_exceptions=True
+        )
+        assert {type(a) for a in answers} == {LogUnavailable}
+        assert time.monotonic() - started < CALL_TIMEOUT + 2
+        await log.aclose()

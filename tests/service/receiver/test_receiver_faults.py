@@ -3,14 +3,20 @@
 import asyncio
 import os
 import signal
+import ssl
 import time
 
 import pytest
+from redis.asyncio import Redis
 
 from gitpulse_service.contract import DIRECTORY, DIRECTORY_CHANGES, DIRECTORY_SHARDS, Credential, Route, seal
 from gitpulse_service.errors import CannotServe
+from gitpulse_service.log.codec import decode
+from gitpulse_service.log.redis_log import stream
 from gitpulse_service.receiver import server
+from harness.pki import Authority
 from harness.processes import free_port
+from harness.proxy import Proxy
 from harness.receiver import eventually, receiver, settings
 from harness.redis import redis_server
 
@@ -111,3 +117,135 @@ async def test_a_port_in_use_is_one_clear_error(redis_url, taken):
             CannotServe, match=f"{busy}: Address already in use; choose another --{taken}".replace("_", "-")
         ):
             await server.serve(settings(redis_url), **ports)
+
+
+async def test_a_redis_that_is_killed_and_loads_its_file_for_long(tmp_path):
+    """It listens all the while. The script is loaded anew."""
+    port = free_port()
+    async with receiver(settings(f"redis://127.0.0.1:{port}/0")) as client:
+        with redis_server(tmp_path, port=port, appendonly=True) as redis:
+            assert await accepted(client, name="before")
+            async with Redis.from_url(redis.url) as other:
+                for _ in range(20):
+                    await other.mset({f"filler-{i}": i for i in range(1000)})
+                    for i in range(200):
+                        await other.set("filler", i)
+            os.kill(redis.pid, signal.SIGKILL)
+            await eventually(lambda: refused(client))
+        slowly = ("--key-load-delay", 300)
+        with redis_server(tmp_path, *slowly, port=port, appendonly=True):
+            answers = []
+            while (await client.deliver(name="after")).status_code == 503:
+                answers.append(await says(client))
+            assert any("loading" in text.lower() for text in answers)
+            assert (await client.deliver(name="before")).json()["status"] == "duplicate"
+
+
+async def refused(client):
+    return (await client.deliver()).status_code == 503
+
+
+async def says(client):
+    return (await client.get("/api/v1/ready")).text
+
+
+@pytest.mark.parametrize("how", [{"maxmemory": 1}, {"min-replicas-to-write": 1}], ids=str)
+async def test_a_redis_that_takes_no_writes_for_now(tmp_path, how):
+    with redis_server(tmp_path) as redis:
+        async with receiver(settings(redis.url)) as client, Redis.from_url(redis.url) as other:
+            assert await accepted(client)
+            for name, value in how.items():
+                await other.config_set(name, value)
+            assert_unavailable(await client.deliver())
+            for name in how:
+                await other.config_set(name, 0)
+            await eventually(lambda: accepted(client), within=1.5)
+
+
+async def test_connections_that_are_cut_and_cut_again(tmp_path):
+    """Each delivery is answered, and each that is answered 200 is stored; those that were cut off may be, too."""
+    with redis_server(tmp_path) as redis:
+        proxy = Proxy(redis.port)
+        async with proxy.listening() as port, receiver(settings(f"redis://127.0.0.1:{port}/0")) as client:
+            assert await accepted(client)
+            statuses, done = {}, asyncio.Event()
+
+            async def deliver(sender):
+                number = 0
+                while not done.is_set():
+                    name = f"{sender}-{number}"
+                    statuses[name] = (await client.deliver(name=name)).status_code
+                    number += 1
+
+            senders = [asyncio.create_task(deliver(i)) for i in range(8)]
+
+            async def cut_off():
+                proxy.cut()
+                return list(statuses.values()).count(503) > 20
+
+            await eventually(cut_off, within=20)
+            done.set()
+            await asyncio.gather(*senders)
+            assert set(statuses.values()) == {200, 503}
+            await eventually(lambda: accepted(client), within=1.5)
+        async with Redis.from_url(redis.url) as other:
+            entries = [f[b"entry"] for p in range(16) for _, f in await other.xrange(stream(p))]
+        names = [decode(entry).delivery_id for entry in entries]
+        assert {name for name, status in statuses.items() if status == 200} <= set(names)
+        assert len(names) == len(set(names))
+
+
+async def test_a_name_that_leads_to_a_replica_and_then_to_the_master(tmp_path):
+    """As after a failover of a managed Redis: connections to the old master stay, and would stay read-only for ever."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with redis_server(tmp_path / "one") as one, redis_server(tmp_path / "two") as two:
+        proxy = Proxy(one.port)
+        async with proxy.listening() as port, receiver(settings(f"redis://127.0.0.1:{port}/0")) as client:
+            assert await accepted(client)
+            proxy.port = two.port
+            async with Redis.from_url(one.url) as old:
+                await old.replicaof("127.0.0.1", two.port)
+            assert_unavailable(await client.deliver())
+            await eventually(lambda: accepted(client), within=1.5)
+
+
+async def test_redis_behind_tls(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.server("redis")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    (tmp_path / "data").mkdir()
+    with redis_server(tmp_path / "data") as redis:
+        async with Proxy(redis.port).listening(as_server=tls) as port:
+            url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.certificate}"
+            async with receiver(settings(url)) as client:
+                assert await accepted(client)
+            async with receiver(settings(f"rediss://127.0.0.1:{port}/0")) as client:
+                assert_unavailable(await client.deliver())
+
+
+async def test_a_receiver_that_cannot_follow_a_rotation_takes_both_secrets(
+    redis_url, redis, publish, installation_key, caplog
+):
+    async with receiver(settings(redis_url, installation_key=installation_key)) as client:
+        await publish("one", Credential(2, "new"), Credential(1, "old"))
+        await eventually(lambda: accepted(client, hook_id="one", token="old"))
+        await redis.delete(DIRECTORY_CHANGES)
+        await redis.set(DIRECTORY_CHANGES, "no stream")
+
+        async def lost():
+            return "the directory of hooks cannot be read" in caplog.text
+
+        await eventually(lost)
+        await redis.hset(DIRECTORY, "one", seal(installation_key, Route("one", "", "", (Credential(2, "new"),))))
+        assert await accepted(client, hook_id="one", token="old")
+        assert await accepted(client, hook_id="one", token="new")
+        await redis.delete(DIRECTORY_CHANGES)
+        await publish("one", Credential(2, "new"))
+        await eventually(lambda: refused_for_good(client, "old"))
+        assert await accepted(client, hook_id="one", token="new")
+
+
+async def refused_for_good(client, token):
+    return (await client.deliver("one", token=token)).status_code == 401

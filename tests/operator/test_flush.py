@@ -1,0 +1,52 @@
+"""A Redis that lost everything: receivers say 503 until the operator has, by itself, published all again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from copy import deepcopy
+
+from gitpulse_operator.agenda import ended
+from gitpulse_operator.control import DIRECTORY_CHECK, Control
+from harness.life import Life
+from harness.processes import SCRIPTS, answers, free_port, running
+from harness.receiver import client_of, eventually
+
+
+async def test_a_flushed_redis_is_rebuilt_within_seconds(house, tmp_path):
+    port = free_port()
+    argv = [SCRIPTS / "gitpulse", "receiver", "--port", port, "--metrics-port", 0]
+    environment = {
+        "GITPULSE_REDIS_URL": house.redis_url,
+        "GITPULSE_INSTALLATION_KEY": base64.b64encode(house.key).decode(),
+    }
+    house.change(secret={"type": "Token"})
+    async with Life.begun(house) as life:
+        control = Control(house.write(), life.world)
+        jobs = [asyncio.create_task(control._agenda.run())]
+        for ref in life.cluster.refs():
+            control.seen(deepcopy(life.cluster._bodies[ref]))
+
+        async def idle():
+            return not control._agenda.waiting() and not control._agenda._busy
+
+        await eventually(idle)
+        ((hook, route),) = house.routes().items()
+        house.flush()
+        with running(argv, log=tmp_path / "receiver.log", env=environment, ready=lambda: answers(port)):
+            async with client_of(port) as client:
+
+                async def status():
+                    return (await client.deliver(hook, token=route.credentials[0].token)).status_code
+
+                assert await status() == 503
+                jobs.append(asyncio.create_task(control._watch_directory()))
+                started = time.monotonic()
+
+                async def accepted():
+                    return await status() == 200
+
+                await eventually(accepted, within=DIRECTORY_CHECK + 10)
+                assert time.monotonic() - started > DIRECTORY_CHECK / 2, "nobody but the operator's look did it"
+                await ended(*jobs)
