@@ -69,6 +69,12 @@ class ServiceSettings(SharedSettings):
     max_body_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
     """Largest body accepted, bytes; GitLab itself sends no more than 25 MiB."""
 
+    max_bytes_in_flight: int = Field(default=128 * 1024 * 1024, ge=1024)
+    """Bytes of bodies that one receiver holds at once, beyond the first 64 KiB of each; above it answers 503.
+
+    There is always room for one body of the largest size.
+    """
+
     dedupe_window: int = Field(default=3600, ge=60)
     """Seconds for which the log remembers a delivery id. The database knows it for good."""
 

@@ -52,7 +52,7 @@ _KEY = bytes(range(32))
 _INSTANCE = "https://gitlab.example.com"
 HOOKS = 8
 PARTITIONS = 16
-_SERVE = """
+SERVE = """
 import sys
 from gitpulse_service.receiver import server
 from gitpulse_service.settings import ServiceSettings
@@ -141,7 +141,7 @@ class Casualties:
             with running(argv, log=folder / f"{name}.log", env=env, ready=lambda: answers(answer_port)) as process:
                 yield process.pid
 
-        receive = (sys.executable, "-c", _SERVE, str(port))
+        receive = (sys.executable, "-c", SERVE, str(port))
         work = (SCRIPTS / "gitpulse", "worker", "--metrics-port", str(metrics_port))
         engine = create_engine(database_url)
         programs = {

@@ -88,6 +88,7 @@ class App:
             directory=directory,
             manual=ROUTES[""],
             max_body_bytes=CAP,
+            max_bytes_in_flight=2 * CAP,
             clock=lambda: NOW,
         )
 
@@ -100,6 +101,7 @@ class App:
         outcomes = [self._check(*pair) for pair in zip(attempts, answers, strict=True)]
         assert outcomes.count("accepted") == len(self.log.entries), "stored, but not answered so"
         assert outcomes.count("400") == len(self.log.dead), "dead letters"
+        assert self.webhook._room._left == 2 * CAP, "room that nobody left"
         return len(attempts)
 
     async def _answers(self, attempts: list[Attempt]) -> list[list[dict[str, Any]]]:

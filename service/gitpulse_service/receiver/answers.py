@@ -102,5 +102,13 @@ UNAVAILABLE = {
     )
     for reason in ("LogUnavailable", "LogFull", "DirectoryNotReady")
 }
+NO_ROOM = _error(
+    503,
+    "unavailable",
+    "Too many large deliveries at once; send it again.",
+    _RETRY_AFTER,
+    counted="no_room",
+    early=True,
+)
 FAILED = _error(500, "internal_error", "This should not happen; the receiver's log says more.")
 GONE = WEBHOOK_REQUESTS.labels("error", "client_disconnected")

@@ -101,6 +101,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
         refused_limit=refused_limit,
         hook_limit=hook_limit,
         max_body_bytes=settings.max_body_bytes,
+        max_bytes_in_flight=settings.max_bytes_in_flight,
     )
     _add_health(app, log, directory)
     if settings.database_url is not None:

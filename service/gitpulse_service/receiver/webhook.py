@@ -24,7 +24,7 @@ from gitpulse_service.log.port import EventLog
 from gitpulse_service.receiver import answers
 from gitpulse_service.receiver.addresses import Address, Network, client_address, limited_as, within
 from gitpulse_service.receiver.answers import Answer
-from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, discard, read_body
+from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, NoRoom, Room, discard, read_body
 from gitpulse_service.receiver.directory import Directory
 from gitpulse_service.receiver.doorbell import Doorbell
 from gitpulse_service.receiver.group_commit import GroupCommit
@@ -68,10 +68,12 @@ class Webhook:
         refused_limit: Limiter,
         hook_limit: Limiter,
         max_body_bytes: int,
+        max_bytes_in_flight: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._commits = GroupCommit(log)
+        self._large_commits = GroupCommit(log)  # of their own, or small ones would wait for them
         self._doorbell = doorbell
         self._notes = notes
         self._directory = directory
@@ -81,6 +83,8 @@ class Webhook:
         self._refused_limit = refused_limit
         self._hook_limit = hook_limit
         self._cap = max_body_bytes
+        self._room = Room(max(max_bytes_in_flight, max_body_bytes))
+        self._judging = asyncio.Lock()
         self._clock = clock
 
     async def __call__(self, hook_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,22 +119,28 @@ class Webhook:
         if scope["method"] != "POST":
             return answers.METHOD_NOT_ALLOWED
         try:
-            body = await read_body(headers, receive, cap=self._cap)
+            body = await read_body(headers, receive, cap=self._cap, room=self._room)
         except BodyTooLarge:
             logger.warning("delivery refused", extra=_fields(hook_id, headers, "body_too_large"))
             return answers.TOO_LARGE
+        except NoRoom:
+            logger.warning("delivery not read: too many large ones at once", extra=_fields(hook_id, headers, "no_room"))
+            return answers.NO_ROOM
         metrics.WEBHOOK_BYTES.inc(len(body))
         try:
             return await self._deliver(hook_id, scope, headers, body)
         except (LogUnavailable, LogFull, DirectoryNotReady) as error:
             logger.warning("delivery not stored: %s", error, extra=_fields(hook_id, headers, error.reason))
             return answers.UNAVAILABLE[error.reason]
+        finally:
+            self._room.leave(len(body))
 
     async def _deliver(self, hook_id: str, scope: Scope, headers: _Headers, body: bytes) -> Answer:
         route = self._route(hook_id)
         now = self._clock()
         if len(body) > _BIG:
-            verdict, kind = await asyncio.to_thread(_judge, route, headers, body, now)
+            async with self._judging:  # one at a time: the scan of each keeps the interpreter to itself for a moment
+                verdict, kind = await asyncio.to_thread(_judge, route, headers, body, now)
         else:
             verdict, kind = _judge(route, headers, body, now)
         if isinstance(verdict, Refusal):
@@ -155,7 +165,8 @@ class Webhook:
             await self._log.bury_unread(envelope, kind)
             logger.warning("delivery refused", extra=_fields(hook_id, headers, kind))
             return answers.MALFORMED[kind]
-        receipt = await self._commits.append(envelope)
+        commits = self._large_commits if len(body) > _BIG else self._commits
+        receipt = await commits.append(envelope)
         self._doorbell.ring(receipt)
         return answers.stored(receipt)
 

@@ -1,0 +1,45 @@
+"""Memory for bodies: taken as they come, free for small ones, and given back however a request ends."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, NoRoom, Room, read_body
+
+FREE = Room.FREE
+CAP = 3 * FREE
+
+
+def receiver_of(*sizes, gone=False):
+    """What a server's `receive` gives: chunks of these sizes, then the end of the body or of the client."""
+    messages = [{"type": "http.request", "body": bytes(size), "more_body": True} for size in sizes]
+    messages.append({"type": "http.disconnect"} if gone else {"type": "http.request", "body": b""})
+
+    async def receive():
+        return messages.pop(0)
+
+    return receive
+
+
+@given(chunks=st.lists(st.integers(0, FREE), max_size=6), size=st.integers(0, 2 * FREE), gone=st.booleans())
+async def test_all_of_it_is_given_back(chunks, size, gone):
+    room, total = Room(size), sum(chunks)
+    try:
+        body = await read_body({}, receiver_of(*chunks, gone=gone), cap=CAP, room=room)
+    except BodyTooLarge:
+        assert total > CAP
+    except NoRoom:
+        assert total > FREE + size
+    except ClientGone:
+        assert gone
+    else:
+        assert len(body) == total <= FREE + size
+        assert room._left == size - max(0, total - FREE)
+        room.leave(total)
+    assert room._left == size
+
+
+async def test_a_small_body_is_read_where_there_is_no_room():
+    room = Room(0)
+    assert await read_body({}, receiver_of(FREE), cap=CAP, room=room)
+    with pytest.raises(NoRoom):
+        await read_body({}, receiver_of(FREE, 1), cap=CAP, room=room)
