@@ -9,6 +9,8 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Self
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -32,6 +34,8 @@ from gitpulse_service.settings import ServiceSettings
 logger = logging.getLogger(__name__)
 
 METRICS_PORT = 9101
+
+_Closing = Callable[[], Coroutine[None, None, None]]
 
 
 class Receiver(FastAPI):
@@ -59,14 +63,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
             print(error, file=sys.stderr)  # noqa: T201 -- for whoever started us, before there is a log
             raise SystemExit(2) from None
     secret = settings.gitlab_webhook_secret
-    manual = None if secret is None else manual_route(secret.get_secret_value())
-    log = RedisEventLog.from_settings(settings)
-    doorbell = Doorbell(settings.redis_url)
-    notes = RefusalNotes(log)
-    directory = _directory(settings)
-    refused_limit = Limiter(settings.redis_url, "refused", rate("GITPULSE_REFUSED_LIMIT", settings.refused_limit))
-    hook_limit = Limiter(settings.redis_url, "hook", rate("GITPULSE_HOOK_LIMIT", settings.hook_limit))
-    closing = [log.aclose, doorbell.aclose, refused_limit.aclose, hook_limit.aclose]
+    parts = _Parts.of(settings)
+    closing: list[_Closing] = [parts.aclose]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,44 +77,69 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
                     logger.warning("serving without metrics: %s", error)
             for close in closing:
                 stack.push_async_callback(close)
-            for work in (notes, refused_limit, hook_limit):
-                await stack.enter_async_context(_background(work.run()))
-            await stack.enter_async_context(_background(backlog.watch(log)))
-            if directory is not None:
-                stack.push_async_callback(directory.aclose)
-                await stack.enter_async_context(_background(directory.run()))
-            else:
-                await _say_if_unreachable(log)
+            for work in parts.works():
+                await stack.enter_async_context(_background(work))
+            if parts.directory is None:
+                await _say_if_unreachable(parts.log)
             yield
 
     app = Receiver(title="GitPulse", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.webhook = tracing.endpoint()(
-        log=log,
-        doorbell=doorbell,
-        notes=notes,
-        directory=directory,
-        manual=manual,
+        log=parts.log,
+        doorbell=parts.doorbell,
+        notes=parts.notes,
+        directory=parts.directory,
+        manual=None if secret is None else manual_route(secret.get_secret_value()),
         allowed=networks("GITPULSE_ALLOWED_ADDRESSES", settings.allowed_addresses),
         trusted=networks("GITPULSE_TRUSTED_PROXIES", settings.trusted_proxies),
-        refused_limit=refused_limit,
-        hook_limit=hook_limit,
+        refused_limit=parts.refused_limit,
+        hook_limit=parts.hook_limit,
         max_body_bytes=settings.max_body_bytes,
         max_bytes_in_flight=settings.max_bytes_in_flight,
     )
-    _add_health(app, log, directory)
+    _add_health(app, parts.log, parts.directory)
     if settings.database_url is not None:
         closing.append(_add_query_api(app, settings.database_url))
     return app
 
 
-def _directory(settings: ServiceSettings) -> Directory | None:
-    if settings.installation_key is None:
-        return None
-    receiver_id = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    return Directory(connect(settings.redis_url), settings.installation_key, receiver_id)
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What stands behind the endpoint."""
+
+    log: RedisEventLog
+    doorbell: Doorbell
+    notes: RefusalNotes
+    refused_limit: Limiter
+    hook_limit: Limiter
+    directory: Directory | None
+    """None where only the hook made by hand is served."""
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> Self:
+        """They connect when they are first used. Raises SettingsError."""
+        url, key, log = settings.redis_url, settings.installation_key, RedisEventLog.from_settings(settings)
+        return cls(
+            log,
+            Doorbell(url),
+            RefusalNotes(log),
+            Limiter(url, "refused", rate("GITPULSE_REFUSED_LIMIT", settings.refused_limit)),
+            Limiter(url, "hook", rate("GITPULSE_HOOK_LIMIT", settings.hook_limit)),
+            Directory(connect(url), key, f"{socket.gethostname()}-{secrets.token_hex(4)}") if key else None,
+        )
+
+    def works(self) -> list[Coroutine[None, None, None]]:
+        """What runs beside the endpoint."""
+        running = [part.run() for part in (self.notes, self.refused_limit, self.hook_limit)]
+        return [*running, backlog.watch(self.log), *([self.directory.run()] if self.directory else [])]
+
+    async def aclose(self) -> None:
+        for part in (self.directory, self.hook_limit, self.refused_limit, self.doorbell, self.log):
+            if part:
+                await part.aclose()
 
 
-def _add_query_api(app: FastAPI, database_url: str) -> Callable[[], Coroutine[None, None, None]]:
+def _add_query_api(app: FastAPI, database_url: str) -> _Closing:
     """Serves the numbers too; returns what closes the database."""
     # SQLAlchemy takes long to import, and a receiver without a database never needs it.
     from gitpulse_service.metrics_api.router import create_router  # noqa: PLC0415
