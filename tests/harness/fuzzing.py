@@ -17,6 +17,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ with atheris.instrument_imports(include=["gitpulse_service"]):
     from gitpulse_service.receiver import verification
     from gitpulse_service.receiver.directory import Directory
     from gitpulse_service.receiver.doorbell import Doorbell
+    from gitpulse_service.receiver.limiter import Limiter
     from gitpulse_service.receiver.refusals import RefusalNotes
     from gitpulse_service.receiver.verification import Refusal, verify
     from gitpulse_service.receiver.webhook import Webhook
@@ -87,6 +89,10 @@ class App:
             notes=RefusalNotes(self.log),
             directory=directory,
             manual=ROUTES[""],
+            allowed=(),
+            trusted=(ip_network("192.0.2.0/24"),),
+            refused_limit=Limiter(_NOWHERE, "refused", None),
+            hook_limit=Limiter(_NOWHERE, "hook", None),
             max_body_bytes=CAP,
             max_bytes_in_flight=2 * CAP,
             clock=lambda: NOW,
@@ -113,7 +119,7 @@ class App:
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(0)
-            return next(messages)
+            return next(messages, {"type": "http.disconnect"})
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -128,14 +134,15 @@ class App:
         if not expected:
             assert sent == [], "answered though nobody is there"
             return "gone"
-        start, body = sent
+        start, body, *last = sent
         status, headers, said = start["status"], dict(start["headers"]), json.loads(body["body"])
         assert status in expected or (status == 503 and 200 in expected and self.log.fails_with), (
             f"{status}, not {expected}; {self.lines.bug}"
         )
         assert headers[b"content-type"] == b"application/json"
         assert int(headers[b"content-length"]) == len(body["body"])
-        assert not body.get("more_body")
+        assert bool(body.get("more_body")) is bool(last), "an early answer is whole before its end"
+        assert not last or (headers[b"connection"], last[0].get("body", b"")) == (b"close", b"")
         assert status != 503 or int(headers[b"retry-after"]) > 0
         if status != 200:
             assert (said["status"], bool(said["reason"]), bool(said["message"])) == ("error", True, True)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from gitpulse_service.errors import LogFull, ServiceError
 from gitpulse_service.events.envelope import Envelope
-from gitpulse_service.log.port import Entry, Receipt
+from gitpulse_service.log.codec import encode
+from gitpulse_service.log.port import Entry, Receipt, Survey
 
 
 class MemoryLog:
@@ -51,7 +52,7 @@ class MemoryLog:
         taken: list[Entry] = []
         for job, envelope in self.entries.items():
             if job.startswith(f"{partition}-") and self._holders.setdefault(job, consumer) == consumer:
-                taken.append(Entry(job, envelope))
+                taken.append(Entry(job, envelope, len(encode(envelope))))
                 size -= len(envelope.body)
                 if len(taken) >= count or size <= 0:
                     break
@@ -81,6 +82,11 @@ class MemoryLog:
         for job in self.entries:
             found[int(job.partition("-")[0])] += 1
         return found
+
+    async def survey(self) -> Survey:
+        waiting = await self.backlog()
+        size = sum(len(encode(envelope)) for envelope in self.entries.values())
+        return Survey(waiting, dict.fromkeys(waiting, 0.0), size, len(self.dead))
 
     def clear(self) -> None:
         """Forgets all."""

@@ -65,6 +65,7 @@ _STAMPS = [b"%d" % (NOW + step) for step in (0, 299, 300, 301, -300, -301, 10**9
 _NAMES = (
     *(b"x-gitlab-token", b"x-gitlab-event", b"x-gitlab-instance", b"idempotency-key", b"webhook-id", b"content-length"),
     *(b"webhook-timestamp", b"webhook-signature", b"x-gitlab-signature", b"x-hub-signature-256", b"content-encoding"),
+    b"x-forwarded-for",
 )
 _TOKEN, _SIGNATURE, _RELAYED = 1, 2, 4
 _PROOFS = (0, _TOKEN, _TOKEN, _SIGNATURE, _SIGNATURE, _TOKEN | _SIGNATURE, _TOKEN | _SIGNATURE, _RELAYED)
