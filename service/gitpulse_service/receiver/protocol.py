@@ -25,7 +25,7 @@ MOST_PIPELINED = 32
 """Requests that may wait for the answer to one before them. GitLab and proxies send none; uvicorn keeps any number."""
 
 
-class TooMuch(Exception):
+class Refused(Exception):
     """Stops the parser; uvicorn then calls `send_400_response`."""
 
 
@@ -50,12 +50,14 @@ class Protocol(HttpToolsProtocol):
             self._cut("head_too_large", 431)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():  # uvicorn would drop the body, or take it for the next request
+            raise Refused
         # One read may bring more than the limit, but then most of it may be body.
         if self._size > MOST_HEAD and len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > MOST_HEAD:
-            raise TooMuch
+            raise Refused
         super().on_headers_complete()
         if len(self.pipeline) > MOST_PIPELINED:
-            raise TooMuch
+            raise Refused
         self.headers = []  # trailers come here as well, and must not pass for what a proxy has put into the head
         self._awaited, self._age, self._size = "body", 0, 0
         # Until the body is complete an answer closes the connection. So what is left of it is not read without end, nor

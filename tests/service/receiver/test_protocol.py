@@ -226,6 +226,7 @@ async def test_a_trailer_is_no_header(wire):
         (head(f"Content-Length: {CAP + len(DELIVERY)}"), 413),
         (head("Expect: 100-continue", f"Content-Length: {len(DELIVERY)}", method="PUT"), 405),
         (head("Content-Length: 0", "Transfer-Encoding: chunked"), 400),
+        (head("Connection: Upgrade", "Upgrade: h2c", f"Content-Length: {len(DELIVERY)}"), 400),
     ],
 )
 async def test_the_rest_of_a_body_is_no_request(wire, begin, expected, redis_url):
