@@ -22,8 +22,8 @@ class LogUnavailable(ServiceError):
     retryable = True
 
 
-class LogFull(ServiceError):
-    """The backlog limit is reached; GitLab must be told to come back."""
+class LogFull(LogUnavailable):
+    """A backlog limit is reached, or Redis is out of memory; GitLab must be told to come back."""
 
     reason = "LogFull"
     retryable = True

@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from gitpulse_service.contract import sentinels
 from gitpulse_service.errors import LogFull, LogUnavailable
@@ -87,6 +87,8 @@ def log_errors() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         text = str(error) or type(error).__name__
-        if "OOM " in text:  # inside a script's error text when a script was refused
+        if (
+            isinstance(error, OutOfMemoryError) or "OOM " in text
+        ):  # inside a script's error text when a script was refused
             raise LogFull("Redis is out of memory: give it more, or let the workers catch up") from error
         raise LogUnavailable(f"Redis cannot be used: {text}") from error

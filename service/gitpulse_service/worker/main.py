@@ -19,7 +19,7 @@ from arq.worker import Worker
 
 from gitpulse_service import logs, metrics
 from gitpulse_service.contract import SettingsError, sentinels
-from gitpulse_service.errors import LogUnavailable, ServiceError, StoreUnavailable
+from gitpulse_service.errors import LogFull, LogUnavailable, ServiceError, StoreUnavailable
 from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.connection import connect, log_errors
 from gitpulse_service.log.port import EventLog
@@ -118,7 +118,8 @@ async def _empty(drain: Drain, log: EventLog) -> None:
     """Drains everything; what a dead worker held, it waits for."""
     while left := [partition for partition, waiting in (await log.backlog()).items() if waiting]:
         for partition in left:
-            await drain.run(partition, seconds=float("inf"))
+            with contextlib.suppress(LogFull):  # without memory Redis takes no note of what is empty, or begun
+                await drain.run(partition, seconds=float("inf"))
         await asyncio.sleep(0.1)
 
 

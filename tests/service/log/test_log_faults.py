@@ -84,6 +84,8 @@ async def test_a_replica_and_a_server_without_memory_refuse_and_recover(redis_ur
         try:
             with pytest.raises(LogFull, match="out of memory"):
                 await log.append([envelope()])
+            with pytest.raises(LogFull, match="out of memory"):
+                await log.bury_unread(envelope(), "not_json")  # no script
         finally:
             await redis.config_set("maxmemory", 0)
         await redis.replicaof("127.0.0.1", free_port())

@@ -7,9 +7,18 @@ import ssl
 import time
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from gitpulse_service.contract import DIRECTORY, DIRECTORY_CHANGES, DIRECTORY_SHARDS, Credential, Route, seal
+from gitpulse_service.contract import (
+    DIRECTORY,
+    DIRECTORY_CHANGES,
+    DIRECTORY_SHARDS,
+    Credential,
+    Route,
+    feedback_key,
+    seal,
+)
 from gitpulse_service.errors import CannotServe
 from gitpulse_service.log.codec import decode
 from gitpulse_service.log.redis_log import stream
@@ -160,6 +169,25 @@ async def test_a_redis_that_takes_no_writes_for_now(tmp_path, how):
             for name in how:
                 await other.config_set(name, 0)
             await eventually(lambda: accepted(client), within=1.5)
+
+
+async def test_refusals_are_noted_again_after_a_time_without_memory(redis_url, redis, publish, installation_key):
+    await publish("one", Credential(1, "t"))
+    async with receiver(settings(redis_url, installation_key=installation_key)) as client:
+        await eventually(lambda: accepted(client, hook_id="one", token="t"))
+        failures = REGISTRY.get_sample_value("gitpulse_note_failures_total")
+        await redis.config_set("maxmemory", 1)
+        try:
+            assert (await client.deliver("one", token="wrong")).status_code == 401
+
+            async def failed():
+                return REGISTRY.get_sample_value("gitpulse_note_failures_total") > failures
+
+            await eventually(failed)
+        finally:
+            await redis.config_set("maxmemory", 0)
+        assert (await client.deliver("one", token="wrong")).status_code == 401
+        await eventually(lambda: redis.hget(feedback_key("one"), "refused"))
 
 
 async def test_connections_that_are_cut_and_cut_again(tmp_path):

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import redis as redis_client
 
+from gitpulse_service.errors import LogFull
 from gitpulse_service.log.redis_log import DEAD, RedisEventLog
 from gitpulse_service.receiver.doorbell import Doorbell
 from gitpulse_service.settings import ServiceSettings
@@ -77,12 +78,14 @@ async def accept(envelopes, *, ring=True):
     """What a receiver does with deliveries."""
     settings = ServiceSettings.load()
     log, doorbell = RedisEventLog.from_settings(settings), Doorbell(settings.redis_url)
-    for start in range(0, len(envelopes), 500):
-        for receipt in await log.append(envelopes[start : start + 500]):
-            if ring:
-                doorbell.ring(receipt)
-    await doorbell.aclose()
-    await log.aclose()
+    try:
+        for start in range(0, len(envelopes), 500):
+            for receipt in await log.append(envelopes[start : start + 500]):
+                if ring:
+                    doorbell.ring(receipt)
+    finally:
+        await doorbell.aclose()
+        await log.aclose()
 
 
 async def counted(table="push"):
@@ -294,3 +297,21 @@ def test_importing_the_worker_needs_no_environment():
         [sys.executable, "-c", "import gitpulse_service.worker.main"], env={"PATH": os.environ["PATH"]}, check=False
     )
     assert done.returncode == 0
+
+
+def test_burst_empties_a_redis_without_memory(service_environment, redis_url):
+    """The way out where limit and maxmemory do not fit: arq's own jobs need memory, this does not."""
+    asyncio.run(accept([push(number) for number in range(40)], ring=False))
+    assert burst().returncode == 0, "from now on every partition has its consumer group"
+    asyncio.run(accept([push(number) for number in range(40, 300)], ring=False))
+    with redis_client.Redis.from_url(redis_url) as redis:
+        redis.config_set("maxmemory", redis.info("memory")["used_memory"] - 100_000)
+        try:
+            with pytest.raises(LogFull):
+                asyncio.run(accept([push(300)], ring=False))
+            done = burst()
+            assert done.returncode == 0, done.stderr
+            assert counts() == 300
+            asyncio.run(accept([push(300)], ring=False))
+        finally:
+            redis.config_set("maxmemory", 0)
