@@ -84,8 +84,8 @@ class ServiceSettings(SharedSettings):
     max_backlog_bytes: int = Field(default=1024**3, ge=1024**2)
     """Bytes waiting, as they are stored (compressed to about a fifth), before the receiver answers 503.
 
-    1 GiB is an hour and a half of the most that one gitlab.com namespace sends. Redis needs half as much again for
-    itself and what it remembers: give it a `maxmemory` above that, for a Redis that is out of memory stops workers too.
+    1 GiB is 50 minutes of the most that one gitlab.com namespace sends. Redis needs half as much again beside it: give
+    it a `maxmemory` above that, for a Redis that is out of memory stops workers too.
     """
 
     batch_events: int = Field(default=500, ge=1, le=10_000)
