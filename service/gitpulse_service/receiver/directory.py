@@ -59,14 +59,13 @@ class Directory:
 
     def route(self, hook_id: str) -> Route | None:
         """The route of a hook, or None if there is no such hook. Raises DirectoryNotReady while nobody can know."""
-        try:
-            route = self._routes[hook_id]
-        except KeyError:
+        if hook_id not in self._routes:  # not a KeyError, which takes a microsecond that tells a stranger so
             if not self._version:
-                raise DirectoryNotReady("the directory of hooks is not loaded yet") from None
+                raise DirectoryNotReady("the directory of hooks is not loaded yet")
             if not self._complete:
-                raise DirectoryNotReady("the operator has not published all hooks yet") from None
+                raise DirectoryNotReady("the operator has not published all hooks yet")
             return None
+        route = self._routes[hook_id]
         if route is None:
             raise DirectoryNotReady("the directory's record of this hook does not open")
         return route
