@@ -169,9 +169,11 @@ class Casualties:
         def answered() -> None:
             """A kill that is due strikes a program that lives; one that is dead dies again as soon as it lives."""
             for moment, name in fates:
-                if moment <= len(sender.outcomes) and self._programs[name].pid:
+                program = self._programs[name]
+                if moment <= len(sender.outcomes) and (pid := program.pid):
                     fates.remove((moment, name))
-                    strikes.add(asyncio.create_task(self._strike(name, sender)))
+                    program.pid = None
+                    strikes.add(asyncio.create_task(self._strike(name, pid, sender)))
                     return
 
         sender.answered = answered
@@ -192,17 +194,14 @@ class Casualties:
         random.shuffle(names)
         return list(zip(sorted(random.sample(range(20, PER_ROUND * 9 // 10), len(names))), names, strict=True))
 
-    async def _strike(self, name: str, sender: Sender) -> None:
-        program = self._programs[name]
-        pid, program.pid = program.pid, None
-        assert pid is not None
+    async def _strike(self, name: str, pid: int, sender: Sender) -> None:
         await asyncio.sleep(random.uniform(0, 0.003))  # not always in the same phase of a group commit
         struck = await self._caught(pid) if name == "worker" else sender.waiting > 0
         os.kill(pid, signal.SIGKILL)
         self._figures.kills += 1
         self._figures.struck += struck
         await asyncio.sleep(random.uniform(0, 0.3))
-        await program.revive()
+        await self._programs[name].revive()
 
     async def _caught(self, worker: int) -> bool:
         """Holds the worker still, at best with deliveries in its hands that it has not acknowledged."""
