@@ -64,7 +64,7 @@ async def grows(load, status):
     async def more():
         return load.count(status) > before
 
-    await eventually(more, within=20)
+    await eventually(more, within=40)
 
 
 def stored(house: Sentinels):
@@ -98,7 +98,7 @@ async def test_a_killed_master_is_followed_by_a_replica_and_nothing_answered_200
         old = house.servers[0]
         os.kill(old.pid, signal.SIGKILL)
         await grows(load, 503)
-        await eventually(lambda: asyncio.to_thread(lambda: house.master != old.port), within=20)
+        await eventually(lambda: asyncio.to_thread(lambda: house.master != old.port), within=40)
         await eventually(lambda: published(directory), within=10)
         await grows(load, 200)
         accepted = await load.stop()
@@ -115,16 +115,16 @@ async def test_a_killed_master_is_followed_by_a_replica_and_nothing_answered_200
             async def empty():
                 return not await backlog(house)
 
-            await eventually(empty, within=20)
+            await eventually(empty, within=40)
             before = house.master
             house.change_masters()
-            await eventually(lambda: asyncio.to_thread(lambda: house.master != before), within=20)
+            await eventually(lambda: asyncio.to_thread(lambda: house.master != before), within=40)
 
             async def accepted_again():
                 return (await client.deliver("hook1", token="t0ken")).status_code == 200
 
             await eventually(accepted_again, within=10)
-            await eventually(empty, within=30)
+            await eventually(empty, within=40)
             stop.set()
             await work
     await directory.close()
