@@ -1,9 +1,15 @@
 """Memory for bodies: taken as they come, free for small ones, and given back however a request ends."""
 
+import asyncio
+import contextlib
+import json
+
+import httpx2
 import pytest
 from hypothesis import given, strategies as st
 
 from gitpulse_service.receiver.body import BodyTooLarge, ClientGone, NoRoom, Room, read_body
+from harness.receiver import PUSH, SECRET, eventually, receiver, settings
 
 FREE = Room.FREE
 CAP = 3 * FREE
@@ -43,3 +49,26 @@ async def test_a_small_body_is_read_where_there_is_no_room():
     assert await read_body({}, receiver_of(FREE), cap=CAP, room=room)
     with pytest.raises(NoRoom):
         await read_body({}, receiver_of(FREE, 1), cap=CAP, room=room)
+
+
+async def test_a_large_delivery_without_room_is_503_and_a_small_one_is_not(redis_url):
+    head = (
+        f"POST /api/v1/webhooks/gitlab HTTP/1.1\r\nHost: x\r\nX-Gitlab-Token: {SECRET}\r\nContent-Length: {CAP}\r\n\r\n"
+    )
+    body = json.dumps(PUSH).encode().ljust(CAP)
+    async with receiver(settings(redis_url, max_body_bytes=CAP, max_bytes_in_flight=1024)) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(head.encode() + body[:-1])  # all of the room, and it stays
+
+        async def is_refused():
+            with contextlib.suppress(httpx2.TransportError):  # closed before all of it was sent
+                answer = await client.deliver(body=body)
+                return answer.status_code == 503 and answer
+
+        refused = await eventually(is_refused)
+        assert (refused.json()["reason"], refused.headers["retry-after"]) == ("unavailable", "5")
+        assert (await client.deliver(body=body[:FREE])).json()["status"] == "accepted"
+        writer.write(body[-1:])
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert (await client.deliver(body=body)).json()["status"] == "accepted"
