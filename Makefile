@@ -50,4 +50,4 @@ soak: setup ## Run long (SUITE=receiver|fuzz|numbers|operator|rotation, N=rounds
 	@$(BIN)/python -m bench soak $(SUITE) $(N)
 
 clean: ## Remove the virtual environment and caches
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz

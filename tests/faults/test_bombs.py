@@ -124,6 +124,10 @@ BOMBS = {
         + b"{}]}",
         "counted",
     ),
+    "a million commits": (
+        PUSH[:-2] + b",".join(b'{"id":"%x"}' % number for number in range(1_000_000)) + b"]}",
+        "buried",
+    ),
     "a compressed one": (gzip.compress(PUSH), "not_json"),
 }
 

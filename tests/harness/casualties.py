@@ -88,16 +88,16 @@ class Figures:
     sent: int = 0
     accepted: int = 0
     """Answered 200."""
-    refused: int = 0
-    """Answered 503."""
-    closed: int = 0
-    """Not answered: the connection was closed. Nobody can tell whether they were stored; at most once all the same."""
     counted: int = 0
     """In the numbers in the end, each once: all that were accepted, and some of those whose answer was lost."""
     lost: int = 0
     """Accepted, and not in the numbers."""
     double: int = 0
     """In the numbers more than once, answered as a duplicate though sent once, or there though never sent."""
+    refused: int = 0
+    """Answered 503."""
+    closed: int = 0
+    """Not answered: the connection was closed. Nobody can tell whether they were stored; at most once all the same."""
     other: int = 0
     """Answered in any other way."""
     kills: int = 0
@@ -184,7 +184,8 @@ class Casualties:
         counts = sender.counts()
         figures.sent = PER_ROUND
         figures.accepted, figures.refused, figures.closed = counts["accepted"], counts["503"], counts["closed"]
-        figures.other = PER_ROUND - figures.accepted - figures.refused - figures.closed
+        figures.other = PER_ROUND - figures.accepted - figures.refused - figures.closed - counts["duplicate"]
+        figures.double = counts["duplicate"]
         await self._count(number, deliveries, sender.named("accepted"))
         return figures
 
@@ -237,7 +238,7 @@ class Casualties:
         foreign = len(set(stored) - {delivery.name for delivery in deliveries})
         figures.counted = min(pushes, commits, len(stored))
         figures.lost = len(accepted - set(stored)) + len(stored) - figures.counted
-        figures.double = max(pushes, commits, len(stored)) - len(set(stored)) + foreign
+        figures.double += max(pushes, commits, len(stored)) - len(set(stored)) + foreign
 
 
 def _project(number: int, hook: int) -> int:

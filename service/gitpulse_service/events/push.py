@@ -42,6 +42,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
         return known(self.author.email) if self.author else None
 
 
+Commits = Annotated[tuple[Commit, ...], msgspec.Meta(max_length=10_000)]
+"""GitLab lists 20. A million, which fit into a body, would keep a database busy for longer than one statement may."""
+
+
 class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
     """A branch that moved, was created (`before` is zeros) or deleted (`after` is zeros)."""
 
@@ -49,7 +53,7 @@ class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
     ref: str | None = None
     before: str | None = None
     after: str | None = None
-    commits: tuple[Commit, ...] | None = ()
+    commits: Commits | None = ()
 
     @property
     def gitlab_project_id(self) -> int | None:
