@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Sender:
     """Delivery id -> `accepted`, `duplicate`, `503`, `closed` (no answer came, or not in time), or another status."""
     waiting: int = 0
     """Deliveries sent and not answered yet."""
+    slowest: float = 0.0
+    """Seconds that an answer took at most."""
 
     def counts(self) -> Counter[str]:
         """How many deliveries had which outcome."""
@@ -67,6 +70,7 @@ class Sender:
                 except OSError:
                     await asyncio.sleep(_PAUSE)
             self.waiting += 1
+            began = time.monotonic()
             try:
                 wire[1].write(bytes(delivery))
                 async with asyncio.timeout(PATIENCE):
@@ -76,6 +80,7 @@ class Sender:
                 wire[1].close()
                 wire = None
             self.waiting -= 1
+            self.slowest = max(self.slowest, time.monotonic() - began)
             self.outcomes[delivery.name] = outcome
             self.answered()
             if outcome not in ("accepted", "duplicate"):
