@@ -1,7 +1,7 @@
 """A stranger cannot tell by the clock whether a hook exists: refusals take equally long for a known and an unknown one.
 
-Within 0.5 µs for the verification alone and 5 µs for a whole request over loopback; of less the test says nothing. That it
-has the power it claims is shown by verifications that leak.
+Within 0.5 µs for the verification alone and 5 µs for a whole request over loopback; of less the test says nothing. That
+it has the power it claims is shown by verifications that leak.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from gitpulse_service.store import queries, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
 from gitpulse_service.store.rows import project_key
-from harness.processes import SCRIPTS, answers, free_port, running, wait_until
+from harness.processes import SCRIPTS, answers, free_port, running
 from harness.redis import redis_server
 from harness.sender import Delivery, Sender
 
@@ -133,7 +133,6 @@ class Casualties:
         @contextlib.contextmanager
         def redis() -> Iterator[int]:
             with redis_server(folder, "--appendfsync", "always", port=redis_port, appendonly=True) as server:
-                wait_until(lambda: _has_loaded(redis_url), what="Redis has read its file")
                 yield server.pid
 
         @contextlib.contextmanager
@@ -274,10 +273,4 @@ def _held(redis: redis_client.Redis) -> bool:
         with contextlib.suppress(redis_client.RedisError):  # it is dead too, or nobody has read here yet
             if redis.xpending(stream(partition), GROUP)["pending"]:
                 return True
-    return False
-
-
-def _has_loaded(redis_url: str) -> bool:
-    with contextlib.suppress(redis_client.RedisError), redis_client.Redis.from_url(redis_url) as redis:
-        return bool(redis.ping())
     return False

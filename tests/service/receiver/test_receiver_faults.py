@@ -142,7 +142,7 @@ async def test_a_redis_that_is_killed_and_loads_its_file_for_long(tmp_path):
             os.kill(redis.pid, signal.SIGKILL)
             await eventually(lambda: refused(client))
         slowly = ("--key-load-delay", 300)
-        with redis_server(tmp_path, *slowly, port=port, appendonly=True):
+        with redis_server(tmp_path, *slowly, port=port, appendonly=True, loaded=False):
             answers = []
             while (await client.deliver(name="after")).status_code == 503:
                 answers.append(await says(client))
