@@ -64,6 +64,13 @@ def test_every_link_of_our_pages_leads_somewhere():
     assert broken == []
 
 
+def test_every_test_that_our_pages_name_is_there():
+    sources = "".join(path.read_text() for path in tracked() if path.name.startswith("test_"))
+    there = set(re.findall(r"def (test_\w+)", sources))
+    pages = "".join(page.read_text() for page in tracked() if page.suffix == ".md")
+    assert sorted(set(re.findall(r"`(test_\w+)`", pages)) - there) == []
+
+
 def test_no_credential_is_kept_in_the_tree():
     pattern = re.compile(r"glpat-[A-Za-z0-9_-]{16,}|BEGIN (RSA |EC )?PRIVATE KEY")
     found = [str(p) for p in tracked() if p.suffix in {".py", ".yaml", ".md", ".toml", ".json"} and p != Path(__file__)]
