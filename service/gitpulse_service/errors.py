@@ -26,7 +26,6 @@ class LogFull(LogUnavailable):
     """A backlog limit is reached, or Redis is out of memory; GitLab must be told to come back."""
 
     reason = "LogFull"
-    retryable = True
 
 
 class WrongLetter(ServiceError):

@@ -85,6 +85,7 @@ def test_another_project_moves_the_hook(ready):
     wait_until(lambda: ready.hooks("website", "acme/api"), what="the hook in the other project")
     wait_until(lambda: not ready.hooks("website"), what="the old hook to go")
     wait_until(lambda: ready.get("gitpulseproject/website")["status"]["target"]["path"] == "acme/api")
+    assert (len(ready.hooks("website", "acme/api")), ready.hooks("website")) == (1, [])
 
 
 def test_a_foreign_change_is_put_right_when_asked_to_look(ready):
@@ -93,6 +94,8 @@ def test_a_foreign_change_is_put_right_when_asked_to_look(ready):
     ready.kubectl("annotate", "gitpulseproject/website", "gitpulse.io/reconcile-requested-at=now")
     wait_until(lambda: "push_events" in hook.events, what="the hook to be put right")
     wait_until(lambda: ready.get("gitpulseproject/website")["status"].get("lastHandledReconcileAt") == "now")
+    assert ready.hooks("website") == [hook]
+    assert "push_events" in hook.events
 
 
 def test_deleted_means_gone(ready, operator):

@@ -19,7 +19,7 @@ from limits.aio.storage import RedisStorage
 
 from gitpulse_service import metrics
 from gitpulse_service.contract import SettingsError
-from gitpulse_service.errors import LogFull, LogUnavailable
+from gitpulse_service.errors import LogUnavailable
 from gitpulse_service.log.connection import connect, log_errors
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Limiter:
                     try:
                         with log_errors():
                             await self._settle(key, window)
-                    except (LogUnavailable, LogFull):
+                    except LogUnavailable:
                         metrics.LIMIT_FAILURES.inc()
                         await asyncio.sleep(_PAUSE)
 

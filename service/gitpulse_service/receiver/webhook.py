@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from gitpulse_service import metrics
 from gitpulse_service.contract import WEBHOOK_PATH, Route
-from gitpulse_service.errors import DirectoryNotReady, LogFull, LogUnavailable
+from gitpulse_service.errors import DirectoryNotReady, LogUnavailable
 from gitpulse_service.events.classify import Ignored, Kind, Malformed, classify
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.port import EventLog
@@ -129,7 +129,7 @@ class Webhook:
         metrics.WEBHOOK_BYTES.inc(len(body))
         try:
             return await self._deliver(hook_id, scope, headers, body)
-        except (LogUnavailable, LogFull, DirectoryNotReady) as error:
+        except (LogUnavailable, DirectoryNotReady) as error:
             logger.warning("delivery not stored: %s", error, extra=_fields(hook_id, headers, error.reason))
             return answers.UNAVAILABLE[error.reason]
         finally:
