@@ -57,3 +57,8 @@ def iso_milliseconds(at: datetime) -> str:
 def iso_offset(at: datetime) -> str:
     """`2026-01-31T18:45:47+01:00`, in the time's own offset: commits, and member, subgroup and project events."""
     return at.replace(microsecond=0).isoformat()
+
+
+def iso_offset_milliseconds(at: datetime) -> str:
+    """`2026-01-31T18:45:47.000+01:00`: commits in the REST API."""
+    return at.isoformat(timespec="milliseconds")

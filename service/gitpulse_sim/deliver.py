@@ -1,7 +1,8 @@
 """The delivery engine: one POST for each event and hook, once, as GitLab does it.
 
-It knows hooks, not what is in a payload. An HTTP failure is never tried again; an event for a hook that is switched
-off, filtered or over the namespace's limit is dropped and leaves no row in the log.
+It knows hooks, not what is in a payload, and leaves the POST itself to a callable, which may keep the delivery instead.
+An HTTP failure is never tried again; an event for a hook that is switched off, filtered or over the namespace's limit
+is dropped and leaves no row in the log.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import hmac
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
@@ -43,6 +45,18 @@ class Event:
     """Of a push: what a hook's branch filter looks at."""
 
 
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
+
+
+Post = Callable[[Hook, CIMultiDict[str], bytes], Awaitable[Answer]]
+"""Sends headers and body to a hook. Raises OSError or TimeoutError where there is no answer."""
+
+
 def signing_key(token: str) -> bytes | None:
     """The HMAC key in a signing token: `whsec_` and base64 of exactly 32 bytes. None: it is malformed."""
     try:
@@ -59,13 +73,31 @@ def sign(key: bytes, delivery_id: str, timestamp: int, body: bytes) -> str:
 
 
 @contextlib.asynccontextmanager
-async def delivering(world: World) -> AsyncIterator[Engine]:
-    """An engine that sends what happens in a world to its hooks, until the block ends."""
+async def delivering(world: World, post: Post | None = None) -> AsyncIterator[Engine]:
+    """An engine that sends what happens in a world to its hooks until the block ends; over HTTP, or by `post`."""
     # No cookies, no proxies of the machine: only what GitLab would send.
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0), skip_auto_headers=["Accept"]
     ) as session:
-        engine = Engine(world, session)
+
+        async def over_http(hook: Hook, headers: CIMultiDict[str], body: bytes) -> Answer:
+            try:
+                async with session.post(
+                    hook.target,  # user-info in it becomes Basic auth
+                    data=body,
+                    headers=headers,
+                    ssl=hook.enable_ssl_verification,
+                    timeout=aiohttp.ClientTimeout(total=world.instance.webhook_timeout),
+                    allow_redirects=world.instance.follow_redirects,
+                ) as response:
+                    kept = await _first_bytes(response.content, LOGGED_BODY)
+                    return Answer(response.status, list(response.headers.items()), kept)
+            except TimeoutError:
+                raise
+            except aiohttp.ClientError as error:
+                raise OSError(str(error) or type(error).__name__) from error
+
+        engine = Engine(world, post or over_http)
         try:
             yield engine
         finally:
@@ -75,9 +107,9 @@ async def delivering(world: World) -> AsyncIterator[Engine]:
 class Engine:
     """Sends to hooks, so many at a time."""
 
-    def __init__(self, world: World, session: aiohttp.ClientSession, *, concurrency: int = 32) -> None:
+    def __init__(self, world: World, post: Post, *, concurrency: int = 32) -> None:
         self._world = world
-        self._session = session
+        self._post = post
         self._slots = asyncio.Semaphore(concurrency)
         self._sending: set[asyncio.Task[LogRow | None]] = set()
         self._calls: Counter[tuple[int, int]] = Counter()
@@ -163,10 +195,10 @@ class Engine:
             else:
                 row.request_data = redact(data)
                 _sign_into(headers, world.instance, hook, key, body)
-                await self._post(row, hook, headers, body)
+                await self._send(row, hook, headers, body)
         except TimeoutError:
             row.error = "execution expired"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             row.error = str(error) or type(error).__name__
         row.request_headers = _logged_request(hook, headers)
         row.execution_duration = time.monotonic() - started
@@ -177,23 +209,14 @@ class Engine:
         hook.log.rows.append(row)
         return row
 
-    async def _post(self, row: LogRow, hook: Hook, headers: CIMultiDict[str], body: bytes) -> None:
-        instance = self._world.instance
+    async def _send(self, row: LogRow, hook: Hook, headers: CIMultiDict[str], body: bytes) -> None:
         self.sent += 1
         merged = CIMultiDict(hook.custom_headers)
         merged.update(headers)  # GitLab's own win on a clash, whatever the case
-        async with self._session.post(
-            row.target,  # user-info in it becomes Basic auth
-            data=body,
-            headers=merged,
-            ssl=hook.enable_ssl_verification,
-            timeout=aiohttp.ClientTimeout(total=instance.webhook_timeout),
-            allow_redirects=instance.follow_redirects,
-        ) as response:
-            answer = await _first_bytes(response.content, LOGGED_BODY)
-            kept = list(response.headers.items())[:LOGGED_HEADERS]
-            row.response_status, row.response_body = str(response.status), answer.decode(errors="replace")
-            row.response_headers = {name.title(): value[:LOGGED_HEADER_SIZE] for name, value in kept}
+        answer = await self._post(hook, merged, body)
+        row.response_status, row.response_body = str(answer.status), answer.body.decode(errors="replace")
+        kept = answer.headers[:LOGGED_HEADERS]
+        row.response_headers = {name.title(): value[:LOGGED_HEADER_SIZE] for name, value in kept}
 
 
 def delivery_headers(instance: Instance, hook: Hook, toggle: str, key: str, *, base_url: str) -> CIMultiDict[str]:

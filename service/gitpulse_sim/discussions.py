@@ -7,10 +7,11 @@ from datetime import datetime
 
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
+from gitpulse_sim.frame import label_data
 from gitpulse_sim.payloads.work import issue, merge_request, note
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
-from gitpulse_sim.work import STATE_IDS, Issue, Label, MergeRequest, Note, State
+from gitpulse_sim.work import STATE_IDS, Issue, Label, MergeRequest, Note, State, StateEvent
 from gitpulse_sim.world import Project
 
 Discussed = MergeRequest | Issue
@@ -28,6 +29,7 @@ async def open_merge_request(
     description: str = "",
     reviewers: Sequence[User] = (),
     labels: Sequence[Label] = (),
+    approvals_required: int = 1,
 ) -> MergeRequest:
     """Opens one from a branch that exists. Raises BadRequest."""
     newest = await forge.newest(project, source)
@@ -35,9 +37,10 @@ async def open_merge_request(
         id=forge.world.next_id("merge request"), iid=len(project.merge_requests) + 1, title=title,
         description=description, author=author, source_branch=source,
         target_branch=target or project.default_branch, created_at=at, updated_at=at, last_commit=newest,
-        assignees=[author], reviewers=list(reviewers), labels=list(labels),
+        assignees=[author], reviewers=list(reviewers), labels=list(labels), approvals_required=approvals_required,
     )  # fmt: skip
     project.repository.tip(subject.target_branch)
+    project.repository.keep(newest.sha)
     project.merge_requests.append(subject)
     await _tell(forge, project, author, subject, "open", _change(None, "opened"))
     return subject
@@ -81,42 +84,91 @@ async def comment(
         id=forge.world.next_id("note"), body=body, author=author, target=target, created_at=at, internal=confidential
     )
     project.notes.append(subject)
+    if isinstance(target, Commit):
+        project.repository.keep(target.sha)
     toggle = "confidential_note_events" if confidential else "note_events"
     await forge.tell(project, toggle, note(forge.frame, project, subject))
     return subject
 
 
 async def approve(forge: Forge, project: Project, user: User, subject: MergeRequest, *, at: datetime) -> None:
-    """One approval is enough here. `updated_at` stays, as GitLab's predates approvals."""
+    """`updated_at` stays, as GitLab's predates approvals; of the moment a note of the machine's tells."""
     subject.approved_by.append(user)
-    subject.actioned_at = at
-    await _tell(forge, project, user, subject, "approved", {})
+    subject.approvals.append((at, user))
+    enough = len(subject.approved_by) >= subject.approvals_required
+    await _judge(forge, project, user, subject, "approved" if enough else "approval", "approved", at)
 
 
-async def merge(forge: Forge, project: Project, user: User, subject: MergeRequest, *, at: datetime) -> None:
+async def unapprove(forge: Forge, project: Project, user: User, subject: MergeRequest, *, at: datetime) -> None:
+    """Withdraws an approval."""
+    was_enough = len(subject.approved_by) >= subject.approvals_required
+    subject.approved_by.remove(user)
+    enough = len(subject.approved_by) >= subject.approvals_required
+    await _judge(
+        forge, project, user, subject, "unapproved" if was_enough and not enough else "unapproval", "unapproved", at
+    )
+
+
+async def merge(
+    forge: Forge,
+    project: Project,
+    user: User,
+    subject: MergeRequest,
+    *,
+    at: datetime,
+    squash: bool = False,
+    keep_branch: bool = False,
+) -> None:
     """Makes a merge commit, says so, and removes the source branch. Raises BadRequest."""
-    changes = _move(subject, "opened", "merged", user, at)
-    change = await forge.merge_branch(project, user, subject.source_branch, subject.target_branch, at=at)
+    changes = _move(forge, subject, "opened", "merged", user, at)
+    change = await forge.merge_branches(
+        project, user, [subject.source_branch], subject.target_branch, at=at, squash=squash
+    )
     subject.merge_commit_sha, subject.merge_user, subject.merged_at = change.after, user, at
+    subject.squash_commit_sha = change.commits[-1].parents[1] if squash else None
     await _tell(forge, project, user, subject, "merge", changes)
-    await forge.delete(project, user, f"refs/heads/{subject.source_branch}")
+    if not keep_branch:
+        await forge.delete(project, user, f"refs/heads/{subject.source_branch}")
 
 
 async def close(forge: Forge, project: Project, user: User, subject: Discussed, *, at: datetime) -> None:
     """Closes an issue, or a merge request without merging; the branch stays. Raises BadRequest."""
-    await _tell(forge, project, user, subject, "close", _move(subject, "opened", "closed", user, at))
+    await _tell(forge, project, user, subject, "close", _move(forge, subject, "opened", "closed", user, at))
 
 
 async def reopen(forge: Forge, project: Project, user: User, subject: Discussed, *, at: datetime) -> None:
     """Raises BadRequest."""
-    await _tell(forge, project, user, subject, "reopen", _move(subject, "closed", "opened", user, at))
+    await _tell(forge, project, user, subject, "reopen", _move(forge, subject, "closed", "opened", user, at))
 
 
-def _move(subject: Discussed, before: State, state: State, user: User, at: datetime) -> Mapping[str, object]:
+async def relabel(
+    forge: Forge, project: Project, user: User, subject: Discussed, labels: Sequence[Label], *, at: datetime
+) -> None:
+    """Gives it other labels, whatever its state."""
+    before, subject.labels, subject.updated_at = subject.labels, list(labels), at
+    shown = [[label_data(forge.frame, project, label) for label in each] for each in (before, labels)]
+    changes = {"labels": {"previous": shown[0], "current": shown[1]}}
+    await _tell(forge, project, user, subject, "update", changes)
+
+
+async def _judge(
+    forge: Forge, project: Project, user: User, subject: MergeRequest, action: str, verb: str, at: datetime
+) -> None:
+    subject.actioned_at = at
+    number, body = forge.world.next_id("note"), f"{verb} this merge request"
+    project.notes.append(Note(id=number, body=body, author=user, target=subject, created_at=at, system=True))
+    await _tell(forge, project, user, subject, action, {})
+
+
+def _move(
+    forge: Forge, subject: Discussed, before: State, state: State, user: User, at: datetime
+) -> Mapping[str, object]:
     if subject.state != before:
         raise BadRequest(f"number {subject.iid} is {subject.state}, not {before}")
     subject.state, subject.updated_at = state, at
     subject.closed_at, subject.closed_by = (at, user) if state == "closed" else (None, None)
+    said = "reopened" if state == "opened" else state
+    subject.state_events.append(StateEvent(id=forge.world.next_id("event"), user=user, created_at=at, state=said))
     return _change(before, state)
 
 

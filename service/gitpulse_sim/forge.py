@@ -17,7 +17,7 @@ from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
 from gitpulse_sim.payloads.work import merge_request
 from gitpulse_sim.people import User
-from gitpulse_sim.repository import ZEROS, Commit, Draft, Person, Repository
+from gitpulse_sim.repository import ZEROS, Commit, Draft, Repository
 from gitpulse_sim.world import Parent, Project, World
 
 
@@ -38,16 +38,29 @@ class Forge:
         await self.engine.emit(parent, Event(toggle=toggle, data=data, branch=branch))
 
     async def push(
-        self, project: Project, user: User, branch: str, drafts: Sequence[Draft], *, onto: str | None = None
+        self,
+        project: Project,
+        user: User,
+        branch: str,
+        drafts: Sequence[Draft],
+        *,
+        onto: str | None = None,
+        at: datetime | None = None,
     ) -> RefChange:
         """Commits to one branch, which is made where it is missing, from `onto` or the default branch.
 
         With `onto` given for a branch that exists, this is a force push.
         """
-        return (await self.push_all(project, user, {branch: drafts}, onto=onto))[0]
+        return (await self.push_all(project, user, {branch: drafts}, onto=onto, at=at))[0]
 
     async def push_all(
-        self, project: Project, user: User, branches: Mapping[str, Sequence[Draft]], *, onto: str | None = None
+        self,
+        project: Project,
+        user: User,
+        branches: Mapping[str, Sequence[Draft]],
+        *,
+        onto: str | None = None,
+        at: datetime | None = None,
     ) -> list[RefChange]:
         """One push that moves several branches; of more than the instance's limit, no hook hears."""
         async with self._lock(project):
@@ -55,19 +68,53 @@ class Forge:
                 await asyncio.to_thread(_write, project, f"refs/heads/{branch}", drafts, onto)
                 for branch, drafts in branches.items()
             ]
-        await self._announce(project, user, changes)
+        await self._announce(project, user, changes, at)
         return changes
 
-    async def merge_branch(self, project: Project, user: User, branch: str, into: str, *, at: datetime) -> RefChange:
-        """Makes the merge commit of a merge request."""
-        author, message = Person(user.name, user.email), f"Merge branch '{branch}' into '{into}'"
+    async def branch_off(self, project: Project, user: User, names: Sequence[str]) -> None:
+        """Makes branches at the default branch's newest commit, each by a push of its own. There may be a thousand."""
+        tip = project.repository.tip(project.default_branch)
+        for name in names:
+            project.repository.point(f"refs/heads/{name}", tip)
+            await self._announce(project, user, [RefChange(ref=f"refs/heads/{name}", before=ZEROS, after=tip)])
+
+    async def merge_branches(
+        self, project: Project, user: User, branches: Sequence[str], into: str, *, at: datetime, squash: bool = False
+    ) -> RefChange:
+        """Pushes a merge commit (of several branches: an octopus); with `squash` first all their changes as one."""
+        repository, names = project.repository, ", ".join(f"'{branch}'" for branch in branches)
+
+        def draft(onto: str, tips: Sequence[str], message: str, *, merges: Sequence[str]) -> Draft:
+            changes = [line for tip in tips for line in repository.changes(repository.merge_base(onto, tip), tip)]
+            return Draft(message=message, author=user.git, at=user.local(at), merges=merges, changes=changes)
 
         def merge() -> RefChange:
-            before = project.repository.tip(into)
-            after = project.repository.merge(branch, into, message=message, author=author, at=at)
-            return _moved(project.repository, f"refs/heads/{into}", before, after, f"{before}..{after}")
+            before, tips = repository.tip(into), [repository.tip(branch) for branch in branches]
+            ref = f"refs/heads/{into}"
+            if squash:
+                squashed = draft(before, tips, f"Squash {names}", merges=())
+                tips = repository.commit("refs/keep-around/squashed", [squashed], onto=before)
+            merged = draft(before, tips, f"Merge branch {names} into '{into}'", merges=tips)
+            (after,) = repository.commit(ref, [merged], onto=before)
+            return _moved(repository, ref, before, after, f"{before}..{after}")
 
-        return await self._change(project, user, merge)
+        return await self._change(project, user, merge, at)
+
+    async def rebase(self, project: Project, user: User, branch: str, *, at: datetime) -> RefChange:
+        """Writes the branch's own commits again on top of the default branch, and pushes that with force."""
+
+        def rebase() -> RefChange:
+            repository, ref = project.repository, f"refs/heads/{branch}"
+            before, onto = repository.tip(branch), repository.tip(project.default_branch)
+            drafts = _copies(repository, f"{onto}..{before}", user, at)
+            return _write(project, ref, drafts, onto)
+
+        return await self._change(project, user, rebase, at)
+
+    async def cherry_pick(self, project: Project, user: User, sha: str, branch: str, *, at: datetime) -> RefChange:
+        """Writes one commit again on top of a branch: the same author and date, another committer."""
+        drafts = await asyncio.to_thread(_copies, project.repository, sha, user, at, limit=1)
+        return await self.push(project, user, branch, drafts, at=at)
 
     async def newest(self, project: Project, branch: str) -> Commit:
         """The branch's newest commit, without its paths. Raises BadRequest."""
@@ -88,36 +135,45 @@ class Forge:
     ) -> RefChange:
         """Tags a commit (the default branch's newest); with a message the tag is an annotated one."""
         commit = target or project.repository.tip(project.default_branch)
-        ref, tagger = f"refs/tags/{name}", Person(user.name, user.email)
+        ref, tagger = f"refs/tags/{name}", user.git
 
         def tag() -> RefChange:
-            made = project.repository.tag(name, commit, message=message, tagger=tagger, at=at)
+            made = project.repository.tag(name, commit, message=message, tagger=tagger, at=user.local(at))
             return RefChange(ref=ref, before=ZEROS, after=made, checkout=commit, message=message or None)
 
         return await self._change(project, user, tag)
 
-    async def _change(self, project: Project, user: User, make: Callable[[], RefChange]) -> RefChange:
+    async def _change(
+        self, project: Project, user: User, make: Callable[[], RefChange], at: datetime | None = None
+    ) -> RefChange:
         async with self._lock(project):
             change = await asyncio.to_thread(make)
-        await self._announce(project, user, [change])
+        await self._announce(project, user, [change], at)
         return change
 
-    async def _announce(self, project: Project, user: User, changes: Sequence[RefChange]) -> None:
+    async def _announce(
+        self, project: Project, user: User, changes: Sequence[RefChange], at: datetime | None = None
+    ) -> None:
         if len(changes) > self.world.instance.push_event_hooks_limit:
             return
         for change in changes:
+            if change.before == change.after:
+                continue  # everything was up to date
             project.pushes.append((self.world.clock.now(), user, change))
             toggle = "tag_push_events" if change.is_tag else "push_events"
             await self.tell(project, toggle, push(self.frame, project, user, change), branch=change.branch)
-            await self._update_merge_requests(project, user, change)
+            await self._update_merge_requests(project, user, change, at or self.world.clock.now())
 
-    async def _update_merge_requests(self, project: Project, user: User, change: RefChange) -> None:
+    async def _update_merge_requests(self, project: Project, user: User, change: RefChange, at: datetime) -> None:
         """Code that is pushed to an open merge request is an event of its own, with `oldrev`."""
         for request in project.merge_requests:
-            if not change.commits or (request.state, request.source_branch) != ("opened", change.branch):
+            if ZEROS in (change.before, change.after):
+                return
+            if (request.state, request.source_branch) != ("opened", change.branch):
                 continue
-            request.last_commit = change.commits[-1]
-            request.updated_at = request.last_commit.at
+            newest = change.commits[-1] if change.commits else await self.newest(project, request.source_branch)
+            request.update(newest, at)
+            project.repository.keep(newest.sha)
             data = merge_request(self.frame, project, user, request, "update", oldrev=change.before)
             await self.tell(project, "merge_requests_events", data)
 
@@ -146,3 +202,16 @@ def _moved(repository: Repository, ref: str, before: str, after: str, new: str) 
     commits = repository.log(new, limit=COMMITS_SHOWN)
     total = len(commits) if len(commits) < COMMITS_SHOWN else repository.count(new)
     return RefChange(ref=ref, before=before, after=after, commits=commits[::-1], total=total)
+
+
+def _copies(
+    repository: Repository, revisions: str, user: User, at: datetime, *, limit: int | None = None
+) -> list[Draft]:
+    """Commits to be written again by somebody, oldest first."""
+    return [
+        Draft(
+            message=one.message, author=one.author, at=one.at, committer=user.git, committed_at=user.local(at),
+            changes=repository.changes(one.parents[0], one.sha),
+        )
+        for one in reversed(repository.log("--no-merges", revisions, limit=limit, paths=False))
+    ]  # fmt: skip

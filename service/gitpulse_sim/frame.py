@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
+import msgspec
+
 from gitpulse_sim.clock import Stamp, iso_offset
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
@@ -35,12 +37,13 @@ class Frame:
     def fields(self, thing: object, table: str) -> Data:
         """A thing's attributes by a table of words: `title`, or `author_id=author.id` for one of another name.
 
-        Times are written in the frame's shape; all else stays what it is.
+        `draft:false` is one that is always so, in JSON. Times are written in the frame's shape; all else stays.
         """
         data: Data = {}
         for word in table.split():
             name, _, path = word.partition("=")
-            value = attrgetter(path or name)(thing)
+            name, constant, literal = name.partition(":")
+            value = msgspec.json.decode(literal) if constant else attrgetter(path or name)(thing)
             data[name] = self.stamp(value) if isinstance(value, datetime) else value
         return data
 
@@ -50,16 +53,9 @@ def project_data(frame: Frame, project: Project, *, legacy: bool = True) -> Data
     page = frame.page(project)
     host = frame.url.split("://", 1)[-1].split(":", 1)[0]
     ssh, http = f"git@{host}:{project.full_path}.git", f"{page}.git"
-    data = frame.fields(
-        project, "id name description namespace=group.name path_with_namespace=full_path default_branch"
-    ) | {
-        "web_url": page,
-        "avatar_url": None,
-        "git_ssh_url": ssh,
-        "git_http_url": http,
-        "visibility_level": 0,
-        "ci_config_path": None,
-    }
+    table = "id name description namespace=group.name path_with_namespace=full_path default_branch "
+    data = frame.fields(project, table + "avatar_url:null visibility_level:0 ci_config_path:null")
+    data |= {"web_url": page, "git_ssh_url": ssh, "git_http_url": http}
     return data | {"homepage": page, "url": ssh, "ssh_url": ssh, "http_url": http} if legacy else data
 
 
@@ -70,13 +66,8 @@ def repository_data(frame: Frame, project: Project) -> Data:
 
 
 def user_data(user: User) -> Data:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "username": user.username,
-        "avatar_url": user.avatar,
-        "email": user.shown_email,
-    }
+    named = {"id": user.id, "name": user.name, "username": user.username}
+    return {**named, "avatar_url": user.avatar, "email": user.shown_email}
 
 
 def users_data(users: Iterable[User]) -> list[Data]:
@@ -84,18 +75,13 @@ def users_data(users: Iterable[User]) -> list[Data]:
 
 
 def label_data(frame: Frame, project: Project, label: Label) -> Data:
-    return frame.fields(label, "id title color created_at updated_at=created_at") | {
-        "project_id": project.id,
-        "template": False,
-        "description": None,
-        "type": "ProjectLabel",
-        "group_id": None,
-    }
+    table = 'id title color created_at updated_at=created_at template:false description:null type:"ProjectLabel" '
+    return frame.fields(label, f"{table} group_id:null") | {"project_id": project.id}
 
 
 def commit_data(frame: Frame, project: Project, commit: Commit) -> Data:
     """A commit as merge requests and pipelines show it; pushes add the paths."""
-    return replace(frame, stamp=iso_offset).fields(commit, "id=sha message title timestamp=at") | {
+    return replace(frame, stamp=iso_offset).fields(commit, "id=sha message title timestamp=committed_at") | {
         "url": frame.page(project, f"commit/{commit.sha}"),
         "author": {"name": commit.author.name, "email": commit.author.email},
     }

@@ -12,24 +12,32 @@ _FRAME = Frame(url="", stamp=iso_offset)
 
 
 async def add_member(forge: Forge, group: Group, user: User, role: Role) -> None:
+    """Gives somebody a role, or another one; NONE takes it away."""
+    known = user.id in group.members
+    event = "user_remove_from_group" if not role else "user_update_for_group" if known else "user_add_to_group"
     group.members[user.id] = role
+    if not role:
+        del group.members[user.id]
     data = _FRAME.fields(group, "created_at group_name=name group_path=full_path group_id=id") | {
         **_FRAME.fields(user, "user_username=username user_name=name user_email=shown_email user_id=id"),
         "group_access": role.name.capitalize(),
         "group_plan": None,
         "expires_at": None,
     }
-    await _tell(forge, group, "member_events", "user_add_to_group", data)
+    await _tell(forge, group, "member_events", event, data)
 
 
 async def add_subgroup(forge: Forge, parent: Group, path: str) -> Group:
     made = forge.world.add_group(path, parent=parent)
-    above = (
-        "parent_group_id=parent.id parent_name=parent.name parent_path=parent.path parent_full_path=parent.full_path"
-    )
-    data = _FRAME.fields(made, f"created_at name path full_path group_id=id {above}")
-    await _tell(forge, parent, "subgroup_events", "subgroup_create", data)
+    await _tell(forge, parent, "subgroup_events", "subgroup_create", _subgroup(made))
     return made
+
+
+async def remove_subgroup(forge: Forge, group: Group) -> None:
+    """One without projects."""
+    assert group.parent
+    del forge.world.groups[group.id]
+    await _tell(forge, group.parent, "subgroup_events", "subgroup_destroy", _subgroup(group))
 
 
 async def add_project(forge: Forge, group: Group, path: str) -> Project:
@@ -41,6 +49,13 @@ async def add_project(forge: Forge, group: Group, path: str) -> Project:
 async def remove_project(forge: Forge, project: Project) -> None:
     del forge.world.projects[project.id]
     await _tell(forge, project.group, "project_events", "project_destroy", _project(project))
+
+
+def _subgroup(subject: Group) -> Data:
+    above = (
+        "parent_group_id=parent.id parent_name=parent.name parent_path=parent.path parent_full_path=parent.full_path"
+    )
+    return _FRAME.fields(subject, f"created_at name path full_path group_id=id {above}")
 
 
 def _project(subject: Project) -> Data:

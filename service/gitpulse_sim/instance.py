@@ -51,6 +51,8 @@ class Instance:
     """[unverified] Derived from code; the documentation shows `Note Hook`."""
     manual_limit_retry_after: int | None = None
     """[unverified] Seconds in the Retry-After of a test's or resend's 429; older source sets none."""
+    all_lists_kept_commits: bool = True
+    """[unverified] Whether `all=true` also lists what no branch or tag holds, but a merge request or pipeline had."""
     follow_redirects: bool = False
     """[unverified] Whether GitLab goes where a 3xx points. A 3xx counts as success either way."""
     signature_clock_skew: float = 0.0

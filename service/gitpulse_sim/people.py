@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+from gitpulse_sim.repository import Person
 
 
 class Role(IntEnum):
@@ -27,6 +30,20 @@ class User:
     name: str
     email: str
     public_email: str = ""
+    bot: bool = False
+    zone: str = "UTC"
+    """Where they work."""
+    encoding: str = "utf-8"
+    """In which their git writes their name."""
+
+    @property
+    def git(self) -> Person:
+        """As whom they commit."""
+        return Person(self.name, self.email, self.encoding)
+
+    def local(self, at: datetime) -> datetime:
+        """That moment on their own clock."""
+        return at.astimezone(ZoneInfo(self.zone))
 
     @property
     def shown_email(self) -> str:

@@ -10,12 +10,12 @@ from gitpulse_sim.world import World
 DEMO_TOKEN = "demo-token"  # noqa: S105 - public on purpose; it opens nothing but the simulator
 
 TEAM = (
-    ("alice", "Alice Andersson", Role.OWNER),
-    ("bob", "Bob Brandt", Role.MAINTAINER),
-    ("chiara", "Chiara Conti", Role.DEVELOPER),
-    ("dmitri", "Dmitri Doležal", Role.DEVELOPER),
-    ("emeka", "Emeka Eze", Role.DEVELOPER),
-    ("fatima", "Fatima Farouk", Role.DEVELOPER),
+    ("alice", "Alice Andersson", "Europe/Stockholm", Role.OWNER),
+    ("bob", "Bob Brandt", "Europe/Berlin", Role.MAINTAINER),
+    ("chiara", "Chiara Conti", "Europe/Rome", Role.DEVELOPER),
+    ("dmitri", "Dmitri Doležal", "Europe/Prague", Role.DEVELOPER),
+    ("emeka", "Emeka Eze", "America/New_York", Role.DEVELOPER),
+    ("fatima", "Fatima Farouk", "Asia/Kolkata", Role.DEVELOPER),
 )
 
 
@@ -23,8 +23,8 @@ def demo_world(instance: Instance | None = None, clock: Clock | None = None) -> 
     """`acme/website` and `acme/api`, owned by alice, whose token has the scope `api`."""
     world = World(instance, clock)
     acme = world.add_group("acme", "Acme")
-    for username, name, role in TEAM:
-        user = world.add_user(username, name, f"{username}@acme.example")
+    for username, name, zone, role in TEAM:
+        user = world.add_user(username, name, f"{username}@acme.example", zone=zone)
         acme.members[user.id] = role
     world.add_project("website", acme, name="Website", description="What customers see")
     world.add_project("api", acme, name="API", description="What the website asks")

@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gitpulse_sim import control, page
-from gitpulse_sim.api import deliveries, hooks, places, work
+from gitpulse_sim.api import deliveries, hooks, places, repository, work
 from gitpulse_sim.api.door import RawPaths
 from gitpulse_sim.control import Control
-from gitpulse_sim.deliver import delivering
+from gitpulse_sim.deliver import Post, delivering
 from gitpulse_sim.errors import CannotListen
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.seed import demo_world
@@ -29,15 +29,17 @@ PORT = 8929
 
 
 @contextlib.asynccontextmanager
-async def serving(world: World, *, host: str = "127.0.0.1", port: int = PORT, url: str = "") -> AsyncIterator[Forge]:
+async def serving(
+    world: World, *, host: str = "127.0.0.1", port: int = PORT, url: str = "", post: Post | None = None
+) -> AsyncIterator[Forge]:
     """Serves the world until the block ends; yields the doors through which it changes.
 
     `port` 0 takes a free one, which is then in `world.url`; `url` is the instance's base URL where it is not the
-    address itself. Raises CannotListen.
+    address itself; `post` takes the deliveries where they are not to be sent. Raises CannotListen.
     """
     listener = _listen(host, port)
     world.url = url.rstrip("/") or f"http://{_in_url(host)}:{listener.getsockname()[1]}"
-    app = create_app(world)
+    app = create_app(world, post)
     server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2))
     task = asyncio.create_task(server.serve([listener]))
     try:
@@ -110,12 +112,12 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def create_app(world: World) -> Starlette:
+def create_app(world: World, post: Post | None = None) -> Starlette:
     """The ASGI application; `app.state.forge` and `app.state.control` are made when it starts."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with delivering(world) as engine:
+        async with delivering(world, post) as engine:
             app.state.forge = Forge(world, engine)
             app.state.control = Control(app.state.forge)
             yield
@@ -125,6 +127,7 @@ def create_app(world: World) -> Starlette:
         Route("/", page.front_page),
         *control.routes(),
         *places.routes(),
+        *repository.routes(),
         *work.routes(),
     ]
     for base in ("/projects/{id}", "/groups/{id}"):

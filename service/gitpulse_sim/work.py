@@ -1,18 +1,17 @@
-"""What people make in a project, as plain records: merge requests, issues, notes, pipelines."""
+"""What people make in a project, as plain records: merge requests, issues, notes, pipelines, deployments, releases."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Literal
 
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
 
-PipelineStatus = Literal["pending", "running", "success", "failed", "canceled", "skipped"]
 State = Literal["opened", "closed", "merged"]
 STATE_IDS = {"opened": 1, "closed": 2, "merged": 3, "locked": 4}
-FINAL_STATUSES = ("success", "failed", "canceled", "skipped")
+FINAL_STATUSES = ("success", "failed", "canceled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,17 @@ class Label:
     created_at: datetime
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateEvent:
+    """That somebody closed, reopened or merged something."""
+
+    id: int
+    user: User
+    created_at: datetime
+    state: str
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Discussed:
     """What a merge request and an issue have in common."""
 
@@ -41,13 +50,14 @@ class Discussed:
     labels: list[Label] = field(default_factory=list)
     closed_at: datetime | None = None
     closed_by: User | None = None
+    state_events: list[StateEvent] = field(default_factory=list)
 
     @property
     def state_id(self) -> int:
         return STATE_IDS[self.state]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class MergeRequest(Discussed):
     """A merge request within one project."""
 
@@ -58,7 +68,11 @@ class MergeRequest(Discussed):
     draft: bool = False
     reviewers: list[User] = field(default_factory=list)
     approved_by: list[User] = field(default_factory=list)
+    approvals: list[tuple[datetime, User]] = field(default_factory=list)
+    """All there ever were, also those that were withdrawn."""
+    approvals_required: int = 1
     merge_commit_sha: str | None = None
+    squash_commit_sha: str | None = None
     merge_user: User | None = None
     merged_at: datetime | None = None
     actioned_at: datetime | None = None
@@ -68,8 +82,12 @@ class MergeRequest(Discussed):
     def page(self) -> str:
         return f"merge_requests/{self.iid}"
 
+    def update(self, newest: Commit, at: datetime) -> None:
+        """Code was pushed to it."""
+        self.last_commit, self.updated_at = newest, at
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Issue(Discussed):
     """An issue, or a work item of another type."""
 
@@ -85,9 +103,9 @@ class Issue(Discussed):
         return f"issues/{self.iid}" if self.type == "Issue" else f"work_items/{self.iid}"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Note:
-    """A comment on a merge request, an issue or a commit."""
+    """A comment on a merge request, an issue or a commit; or the machine's own, which no hook hears of."""
 
     id: int
     body: str
@@ -95,68 +113,125 @@ class Note:
     target: MergeRequest | Issue | Commit
     created_at: datetime
     internal: bool = False
+    system: bool = False
 
     @property
     def noteable_type(self) -> str:
         return type(self.target).__name__
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """What the machinery runs: a job, or the pipeline of all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where things are deployed to."""
 
-    whole_seconds: ClassVar[bool] = False
-    """GitLab rounds a pipeline's durations, and a job's not."""
     id: int
+    name: str
+    tier: str
     created_at: datetime
+
+    @property
+    def slug(self) -> str:
+        return self.name.replace("/", "-")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """What the machinery runs: a job, or the pipeline of all. Its durations are what GitLab said of it last."""
+
+    id: int
+    user: User
+    created_at: datetime
+    status: str = "created"
     started_at: datetime | None = None
     finished_at: datetime | None = None
-
-    @property
-    def duration(self) -> float | None:
-        return self._seconds(self.started_at, self.finished_at)
-
-    @property
-    def queued_duration(self) -> float | None:
-        return self._seconds(self.created_at, self.started_at)
-
-    def _seconds(self, start: datetime | None, end: datetime | None) -> float | None:
-        if start is None or end is None:
-            return None
-        seconds = (end - start).total_seconds()
-        return int(seconds) if self.whole_seconds else seconds
+    duration: float | None = None
+    queued_duration: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Job(Run):
-    """One job of a pipeline."""
+    """One job of a pipeline; a retry is another one of that name."""
 
     name: str
     stage: str
-    status: str = "created"
+    pipeline: Pipeline = field(repr=False)
+    queued_at: datetime | None = None
+    """When its stage began."""
+    retries: int = 0
     failure_reason: str | None = None
+    environment: Environment | None = None
+
+    @property
+    def page(self) -> str:
+        return f"jobs/{self.id}"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Pipeline(Run):
     """One run of a project's CI."""
 
-    whole_seconds = True
     iid: int
-    ref: str
+    source_ref: str
     commit: Commit
     before_sha: str
-    user: User
     updated_at: datetime
-    jobs: list[Job]
     source: str = "push"
-    status: PipelineStatus = "pending"
+    tag: bool = False
     merge_request: MergeRequest | None = None
+    all_jobs: list[Job] = field(default_factory=list)
+    """Also those that were retried."""
 
     @property
     def page(self) -> str:
         return f"pipelines/{self.id}"
 
     @property
+    def ref(self) -> str:
+        """What the API calls its ref; events tell the source branch."""
+        return f"refs/merge-requests/{self.merge_request.iid}/head" if self.merge_request else self.source_ref
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The newest of each name, stage by stage."""
+        return list({job.name: job for job in self.all_jobs}.values())
+
+    @property
     def stages(self) -> list[str]:
-        return list(dict.fromkeys(job.stage for job in self.jobs))
+        return list(dict.fromkeys(job.stage for job in self.all_jobs))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Deployment:
+    """That a commit was brought to an environment, by a job or by a call of the API."""
+
+    id: int
+    iid: int
+    environment: Environment
+    ref: str
+    commit: Commit
+    user: User
+    created_at: datetime
+    updated_at: datetime
+    status: str = "created"
+    deployable: Job | None = None
+    succeeded_at: datetime | None = None
+    merge_requests: list[MergeRequest] = field(default_factory=list)
+    """What it brought, linked when it succeeded."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Release:
+    """What is said of a tag."""
+
+    id: int
+    tag_name: str
+    name: str
+    description: str
+    author: User
+    commit: Commit
+    created_at: datetime
+    released_at: datetime
+
+    @property
+    def page(self) -> str:
+        return f"releases/{self.tag_name}"

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, TypeVar
 from gitpulse_sim.clock import Clock
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.faults import Fault
-from gitpulse_sim.hook import Hook, ParentKind
+from gitpulse_sim.hook import Hook, ParentKind, toggles_of
 from gitpulse_sim.instance import Instance
 from gitpulse_sim.people import AccessToken, Role, User
 from gitpulse_sim.repository import Repository
-from gitpulse_sim.work import Issue, Label, MergeRequest, Note, Pipeline
+from gitpulse_sim.work import Deployment, Environment, Issue, Label, MergeRequest, Note, Pipeline, Release
 
 if TYPE_CHECKING:
     from gitpulse_sim.payloads.push import RefChange
+
+
+TIERS = {"development": "review", "testing": "test", "staging": "stag", "production": "prod"}
+"""What GitLab takes an environment for, by a word in its name."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -67,6 +71,9 @@ class Project(Place):
     issues: list[Issue] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
+    environments: dict[str, Environment] = field(default_factory=dict)
+    deployments: list[Deployment] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
     pushes: list[tuple[datetime, User, RefChange]] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     """How many events of each kind (by toggle) happened here, whether or not a hook wanted them."""
@@ -124,8 +131,21 @@ class World:
         self._last_ids[kind] += 1
         return self._last_ids[kind]
 
-    def add_user(self, username: str, name: str, email: str, *, public_email: str = "") -> User:
-        user = User(id=self.next_id("user"), username=username, name=name, email=email, public_email=public_email)
+    def add_user(
+        self,
+        username: str,
+        name: str,
+        email: str,
+        *,
+        public_email: str = "",
+        bot: bool = False,
+        zone: str = "UTC",
+        encoding: str = "utf-8",
+    ) -> User:
+        user = User(
+            id=self.next_id("user"), username=username, name=name, email=email, public_email=public_email, bot=bot,
+            zone=zone, encoding=encoding,
+        )  # fmt: skip
         self.users[user.id] = user
         return user
 
@@ -160,6 +180,24 @@ class World:
                 id=self.next_id("label"), title=title, color="#428bca", created_at=self.clock.now()
             )
         return project.labels[title]
+
+    def environment(self, project: Project, name: str) -> Environment:
+        """The project's environment of that name; made where it is missing, of the tier that GitLab would guess."""
+        if name not in project.environments:
+            tier = next((tier for tier, word in TIERS.items() if word in name), "other")
+            project.environments[name] = Environment(
+                id=self.next_id("environment"), name=name, tier=tier, created_at=self.clock.now()
+            )
+        return project.environments[name]
+
+    def add_hook(self, parent: Parent, url: str) -> Hook:
+        """A hook that wants everything."""
+        hook = Hook(
+            id=self.next_id("hook"), parent_kind=parent.kind, parent_id=parent.id, created_at=self.clock.now(),
+            url=url, events=set(toggles_of(parent.kind, self.instance)),
+        )  # fmt: skip
+        parent.hooks[hook.id] = hook
+        return hook
 
     def add_project(self, path: str, group: Group, *, name: str | None = None, description: str = "") -> Project:
         number = self.next_id("project")

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from gitpulse_sim import ci, discussions, groups
+from gitpulse_sim import ci, discussions, groups, releases
 from gitpulse_sim.people import Role
 from gitpulse_sim.repository import ZEROS, Draft, Person
 
 EVERY = ["push", "tag_push", "issues", "confidential_issues", "merge_requests", "note", "confidential_note", "job",
-         "pipeline"]  # fmt: skip
+         "pipeline", "deployment", "releases"]  # fmt: skip
 
 
 @pytest.fixture
@@ -219,29 +219,144 @@ def test_notes(simulator, listening, act, target):
 
 
 def test_pipelines_and_jobs(simulator, listening, act, target):
-    """2.7, 2.8: an event for each status; a job's kind is `build`, and its commit's id is the pipeline's."""
+    """2.7, 2.8: a pipeline's event for each status; a job's kind is `build`, and its commit's id is the pipeline's."""
     simulator.push()
     (commit,) = simulator.website.repository.log("main")
     target.take()
     start = simulator.world.clock.now()
     pipeline, pending = act(ci.start_pipeline, "main", commit=commit, at=start)
     assert sorted(got.event for got in pending) == ["Job Hook"] * 3 + ["Pipeline Hook"]
-    simulator.run(ci.run_pipeline(simulator.forge, simulator.website, pipeline, at=start + timedelta(seconds=5)))
-    simulator.settle()
-    target.take()
-    ended = start + timedelta(seconds=65)
-    simulator.run(ci.finish_pipeline(simulator.forge, simulator.website, pipeline, "failed", at=ended))
-    simulator.settle()
-    deliveries = target.take()
-    (got,) = [one.json for one in deliveries if one.event == "Pipeline Hook"]
-    attributes = got["object_attributes"]
-    assert (attributes["status"], attributes["duration"], attributes["queued_duration"]) == ("failed", 60, 5)
+    compile_, unit, lint = pipeline.jobs
+
+    def step(job, status, seconds):
+        simulator.run(ci.step(simulator.forge, simulator.website, job, status, at=start + timedelta(seconds=seconds)))
+        simulator.settle()
+        got = [one.json for one in target.take()]
+        said = [(one["build_name"], one["build_status"]) for one in got if one["object_kind"] == "build"]
+        return sorted(said), [one["object_attributes"] for one in got if one["object_kind"] == "pipeline"], got
+
+    jobs, (running,), _ = step(compile_, "running", 5)
+    assert (jobs, running["status"], running["queued_duration"]) == ([("compile", "running")], "running", 5)
+    jobs, none, _ = step(compile_, "success", 25.5)
+    assert (jobs, none) == ([("compile", "success"), ("lint", "pending"), ("unit", "pending")], [])
+    step(unit, "running", 30)
+    step(lint, "running", 30.5)
+    step(unit, "success", 60)
+    _, (attributes,), deliveries = step(lint, "failed", 65.25)
+    got = next(one for one in deliveries if one["object_kind"] == "pipeline")
+    assert (attributes["status"], attributes["duration"], attributes["queued_duration"]) == ("failed", 55, 5)
     assert (attributes["sha"], attributes["stages"]) == (commit.sha, ["build", "test"])
     assert [build["status"] for build in got["builds"]] == ["success", "success", "failed"]
+    assert (got["builds"][2]["duration"], got["builds"][2]["queued_duration"]) == (34.75, 5.0)
     assert "homepage" not in got["project"]
-    jobs = [one.json for one in deliveries if one.event == "Job Hook"]
-    assert {job["object_kind"] for job in jobs} == {"build"}
-    assert {job["commit"]["id"] for job in jobs} == {pipeline.id}
+    (job,) = [one for one in deliveries if one["object_kind"] == "build"]
+    assert (job["commit"]["id"], job["retries_count"], job["build_failure_reason"]) == (
+        pipeline.id,
+        0,
+        "script_failure",
+    )
+    retried = simulator.run(
+        ci.retry(
+            simulator.forge, simulator.website, simulator.world.user("bob"), lint, at=start + timedelta(seconds=99)
+        )
+    )
+    simulator.settle()
+    again = [one.json for one in target.take()]
+    (job,) = [one for one in again if one["object_kind"] == "build"]
+    assert (job["build_id"], job["retries_count"], job["build_status"]) == (retried.id, 1, "pending")
+    (got,) = [one for one in again if one["object_kind"] == "pipeline"]
+    assert got["object_attributes"]["status"] == "running"
+    assert got["object_attributes"]["finished_at"] == attributes["finished_at"]  # of its first end
+    assert [build["id"] for build in got["builds"]] == [compile_.id, unit.id, retried.id]
+    step(retried, "running", 100)
+    _, (ended,), _ = step(retried, "success", 110)
+    assert (ended["status"], ended["duration"]) == ("success", 60)
+    assert ended["finished_at"] > attributes["finished_at"]
+
+
+def test_a_failed_stage_skips_the_next(simulator, listening, act, target):
+    """Skipped jobs have no end; a retry lets them wait again, and a canceled job never ran."""
+    simulator.push()
+    (commit,) = simulator.website.repository.log("main")
+    pipeline, _ = act(ci.start_pipeline, "main", commit=commit)
+    first = pipeline.jobs[0]
+    act(_step, first, "running")
+    act(_step, first, "failed")
+    assert [job.status for job in pipeline.jobs] == ["failed", "skipped", "skipped"]
+    assert [job.finished_at is None for job in pipeline.jobs] == [False, True, True]
+    again, _ = act(ci.retry, first)
+    act(_step, again, "running")
+    act(_step, again, "success")
+    assert [job.status for job in pipeline.jobs] == ["success", "pending", "pending"]
+    for job in pipeline.jobs[1:]:
+        act(_step, job, "canceled")
+    assert (pipeline.status, pipeline.jobs[1].started_at, pipeline.jobs[1].duration) == ("canceled", None, None)
+    assert pipeline.jobs[1].queued_duration is not None
+
+
+async def _step(forge, project, _user, job, status, *, at):
+    await ci.step(forge, project, job, status, at=at)
+
+
+def test_deployments(simulator, listening, act, target):
+    """2.9: start and end; of the commit eight digits; a job's deployment goes with the job, and is in its events."""
+    simulator.world.instance.time_zone = "Europe/Berlin"
+    simulator.push()
+    (commit,) = simulator.website.repository.log("main")
+    at = datetime(2026, 4, 28, 19, 50, tzinfo=UTC)
+    pipeline, _ = act(ci.start_pipeline, "main", commit=commit, at=at, stages={"deploy": ["ship"]})
+    act(_step, pipeline.jobs[0], "running", at=at)
+    made, (started,) = act(ci.deploy, "production", commit=commit, at=at, job=pipeline.jobs[0])
+    payload = started.json
+    assert (started.event, payload["object_kind"], payload["status"]) == ("Deployment Hook", "deployment", "running")
+    assert (payload["status_changed_at"], payload["short_sha"]) == ("2026-04-28 21:50:00 +0200", commit.sha[:8])
+    assert (payload["environment"], payload["environment_tier"]) == ("production", "production")
+    assert (payload["deployment_id"], payload["deployable_id"]) == (made.id, pipeline.jobs[0].id)
+    assert commit.sha not in str({key: value for key, value in payload.items() if key != "commit_url"})
+    _, deliveries = act(_step, pipeline.jobs[0], "success", at=at + timedelta(minutes=5))
+    found = {got.event: got.json for got in deliveries}
+    assert found["Deployment Hook"]["status"] == "success"
+    environment = {"name": "production", "action": "start", "deployment_tier": "production"}
+    assert found["Job Hook"]["environment"] == found["Pipeline Hook"]["builds"][0]["environment"] == environment
+    _, (api,) = act(ci.deploy, "review/x", commit=commit, at=at)
+    assert (api.json["deployable_url"], api.json["environment_slug"]) == (None, "review-x")
+    assert api.json["environment_tier"] == "development"
+
+
+def test_a_deployment_brings_what_was_merged(simulator, act):
+    """The first one all that was merged into its branch, a later one what is new since the last success there."""
+    simulator.push()
+    requests = []
+    for branch in ("one", "two", "three"):
+        simulator.push(branch=branch)
+        request, _ = act(discussions.open_merge_request, branch, title=branch)
+        act(discussions.merge, request, squash=branch == "two")
+        requests.append(request)
+        newest = simulator.website.repository.log("main", limit=1)[0]
+        made, _ = act(ci.deploy, "production", commit=newest)
+        status = "failed" if branch == "two" else "success"
+        simulator.run(ci.change_deployment(simulator.forge, simulator.website, made, status, at=made.created_at))
+    brought = [one.merge_requests for one in simulator.website.deployments]
+    assert brought == [[requests[0]], [], requests[1:]]
+
+
+def test_releases(simulator, listening, act):
+    """2.9: flat; created, changed and deleted; a missing tag is made."""
+    simulator.push()
+    release, deliveries = act(releases.create, "v1", at=datetime(2026, 1, 31, 18, tzinfo=UTC))
+    assert sorted(got.event for got in deliveries) == ["Push Hook", "Release Hook", "Tag Push Hook"]
+    (created,) = [got.json for got in deliveries if got.event == "Release Hook"]
+    assert (created["object_kind"], created["action"], created["tag"]) == ("release", "create", "v1")
+    assert created["released_at"] == created["created_at"] == "2026-01-31 18:00:00 UTC"
+    assert created["commit"]["id"] == simulator.website.repository.tip("main")
+    simulator.run(releases.tell(simulator.forge, simulator.website, release, "update"))
+    _, deliveries = act(_delete_release, release)
+    assert sorted(got.json["action"] for got in deliveries) == ["delete", "update"]
+    assert simulator.website.releases == []
+
+
+async def _delete_release(forge, project, _user, release, *, at):
+    await releases.delete(forge, project, release)
 
 
 def test_what_only_groups_hear(simulator, acme, target):
@@ -250,10 +365,13 @@ def test_what_only_groups_hear(simulator, acme, target):
         "url": target.url, "push_events": False, "member_events": True, "subgroup_events": True, "project_events": True,
     })  # fmt: skip
     forge, group = simulator.forge, simulator.world.groups[1]
-    new = simulator.run(groups.add_project(forge, group, "new"))
-    simulator.run(groups.add_subgroup(forge, group, "sub"))
-    simulator.run(groups.add_member(forge, group, simulator.world.add_user("gus", "Gus", "g@x.y"), Role.DEVELOPER))
+    new, gus = simulator.run(groups.add_project(forge, group, "new")), simulator.world.add_user("gus", "Gus", "g@x.y")
+    sub = simulator.run(groups.add_subgroup(forge, group, "sub"))
+    for role in (Role.DEVELOPER, Role.MAINTAINER, Role.NONE):
+        simulator.run(groups.add_member(forge, group, gus, role))
     simulator.run(groups.remove_project(forge, new))
+    assert simulator.world.find_group("acme/sub")
+    simulator.run(groups.remove_subgroup(forge, sub))
     simulator.settle()
     deliveries = target.take()
     assert all("object_kind" not in got.json for got in deliveries)
@@ -262,7 +380,12 @@ def test_what_only_groups_hear(simulator, acme, target):
         ("Project Hook", "project_create"),
         ("Project Hook", "project_destroy"),
         ("Subgroup Hook", "subgroup_create"),
+        ("Subgroup Hook", "subgroup_destroy"),
         ("Member Hook", "user_add_to_group"),
+        ("Member Hook", "user_update_for_group"),
+        ("Member Hook", "user_remove_from_group"),
     }
-    assert simulator.world.find_group("acme/sub")
+    assert all("T" in got.json["updated_at"] for got in deliveries)
+    assert gus.id not in group.members
+    assert not simulator.world.find_group("acme/sub")
     assert not simulator.world.find_project("acme/new")

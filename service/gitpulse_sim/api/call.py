@@ -73,6 +73,10 @@ class Call:
     def flag(self, name: str) -> bool:
         return self.text(name).lower() == "true"
 
+    def page(self, largest: int = 100) -> tuple[int, int]:
+        """Which page is asked for, and of how many rows."""
+        return self.whole("page") or 1, min(self.whole("per_page") or 20, largest)
+
     def project(self, role: Role = Role.GUEST) -> Project:
         """The project of the path. Invisible is 404, a role too weak is 403; a path it once had leads to its number."""
         named = self.path("id")

@@ -17,7 +17,7 @@ from gitpulse_sim.deliver import Event
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.hook import TOGGLES
-from gitpulse_sim.payloads.ci import job, pipeline
+from gitpulse_sim.payloads.ci import job, pipeline, release
 from gitpulse_sim.payloads.push import RefChange, push, sample
 from gitpulse_sim.payloads.work import issue, merge_request, note
 from gitpulse_sim.people import User
@@ -112,14 +112,16 @@ def _data(frame: Frame, project: Project, trigger: str, user: User) -> Data:
     match trigger:
         case "push_events" | "tag_push_events":
             return _newest_commits(frame, project, user)
-        case "note_events" if project.notes:
-            return note(frame, project, project.notes[-1])
+        case "note_events" if written := [one for one in project.notes if not one.system]:
+            return note(frame, project, written[-1])
         case "issues_events" | "confidential_issues_events" if project.issues:
             return issue(frame, project, user, project.issues[-1], "open")
         case "merge_requests_events" if project.merge_requests:
             return merge_request(frame, project, user, project.merge_requests[-1], "open")
         case "pipeline_events" if project.pipelines:
             return pipeline(frame, project, project.pipelines[-1])
+        case "releases_events" if project.releases:
+            return release(frame, project, project.releases[-1], "create")
         case "job_events" if project.pipelines:
             return job(frame, project, project.pipelines[-1], project.pipelines[-1].jobs[-1])
     missing = _MISSING.get(trigger)

@@ -72,9 +72,18 @@ def paged(
     call: Call, rows: Sequence[Any], show: Callable[[Any], object] = lambda row: row, *, largest: int = 100
 ) -> Response:
     """One page of the rows (`page`, `per_page`), each as `show` writes it, with the headers that lead to the others."""
-    page, size = call.whole("page") or 1, min(call.whole("per_page") or 20, largest)
-    pages = max(1, -(-len(rows) // size))
-    following = page + 1 if page < pages else None
+    page, size = call.page(largest)
+    shown = [show(row) for row in rows[(page - 1) * size : page * size]]
+    return answer_page(call, shown, more=page * size < len(rows), total=len(rows), largest=largest)
+
+
+def answer_page(
+    call: Call, shown: Sequence[object], *, more: bool, total: int | None = None, largest: int = 100
+) -> Response:
+    """The rows of the page that was asked for. Without a total, as of commits, none is told and no last page."""
+    page, size = call.page(largest)
+    pages = None if total is None else max(1, -(-total // size))
+    following = page + 1 if more else None
     headers = {
         "x-page": str(page),
         "x-per-page": str(size),
@@ -82,9 +91,9 @@ def paged(
         "x-prev-page": str(page - 1) if page > 1 else "",
         "link": _links(call, size, {"prev": page - 1 or None, "next": following, "first": 1, "last": pages}),
     }
-    if len(rows) <= TOTALS_UP_TO:
-        headers |= {"x-total": str(len(rows)), "x-total-pages": str(pages)}
-    return JSONResponse([show(row) for row in rows[(page - 1) * size : page * size]], headers=headers)
+    if total is not None and total <= TOTALS_UP_TO:
+        headers |= {"x-total": str(total), "x-total-pages": str(pages)}
+    return JSONResponse(shown, headers=headers)
 
 
 def _links(call: Call, size: int, wanted: dict[str, int | None]) -> str:

@@ -1,187 +1,194 @@
-"""What a backfill reads of a project: commits, merge requests, issues, pipelines.
+"""What a backfill reads of a project beside its repository: merge requests, issues, pipelines, jobs, deployments, ….
 
 Each family is a table: where its things are kept, which of their fields are shown, and what its list is filtered by.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gitpulse_sim.api.call import Call, Refused, not_found
-from gitpulse_sim.api.door import route
+from gitpulse_sim.api.door import paged, route
 from gitpulse_sim.api.places import user_row
-from gitpulse_sim.clock import iso_offset
-from gitpulse_sim.frame import Data, Frame
-from gitpulse_sim.payloads.push import RefChange
+from gitpulse_sim.api.repository import commit_row
+from gitpulse_sim.frame import Data
 from gitpulse_sim.people import User
-from gitpulse_sim.repository import ZEROS, Commit
-from gitpulse_sim.work import Issue, Label, MergeRequest, Pipeline
+from gitpulse_sim.repository import Commit
+from gitpulse_sim.work import Deployment, Environment, Issue, Job, Label, MergeRequest, Note, Pipeline
 from gitpulse_sim.world import Project
 
-Thing: TypeAlias = MergeRequest | Issue | Pipeline
+T = TypeVar("T")
+Things: TypeAlias = Callable[[Call], Sequence[Any]]
 
 DISCUSSED = "id iid title description state created_at updated_at closed_at closed_by author assignees labels"
+PIPELINE = "id iid status source ref sha=commit.sha created_at updated_at"
+JOB = (
+    "id name stage status ref=pipeline.ref tag=pipeline.tag created_at started_at finished_at duration "
+    "queued_duration failure_reason user"
+)
+ENVIRONMENT = "id name slug created_at updated_at=created_at"
+WITHIN = {Pipeline: PIPELINE, Job: f"{JOB} pipeline", Environment: ENVIRONMENT}
+"""What is shown of a thing within another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """One kind of thing that can be listed, and read one by one."""
 
-    things: Callable[[Project], Sequence[Thing]]
-    number: str
-    """The field that the path calls it by."""
-    state: str
+    things: Things
     brief: str
     """The fields that a list shows."""
     more: str = ""
     """Those that only the thing itself shows beside them."""
-    filters: tuple[str, ...] = ()
-    """Shown fields that a list can be narrowed by."""
+    number: str = ""
+    """The field that the path calls it by; none: it is only listed."""
+    filters: str = ""
+    """Attributes that a list can be narrowed by, `environment=environment.name` where one goes by another name."""
+    order: str = "id"
+    sort: str = "desc"
 
-    def index(self, call: Call) -> list[Data]:
-        """The wanted states and times, in the wanted order (newest first)."""
-        found: Iterable[Thing] = self.things(call.project())
-        if (wanted := call.text(self.state, "all")) != "all":
-            found = [one for one in found if getattr(one, self.state) == wanted]
+    def index(self, call: Call) -> Response:
+        """The wanted states and times, in the wanted order."""
+        found: Iterable[Any] = self.things(call)
+        for word in self.filters.split():
+            name = word.partition("=")[0]
+            if (wanted := call.text(name, "all")) != "all":
+                found = [one for one in found if call.frame.fields(one, word)[name] == wanted]
+        if scopes := call.request.query_params.getlist("scope[]"):
+            found = [one for one in found if one.status in scopes]
         for field in ("created_at", "updated_at"):
-            name = field.removesuffix("_at")
-            after, before = _time(call, f"{name}_after"), _time(call, f"{name}_before")
+            after, before = (_time(call, f"{field.removesuffix('_at')}_{side}") for side in ("after", "before"))
             found = [one for one in found if after is None or getattr(one, field) >= after]
             found = [one for one in found if before is None or getattr(one, field) <= before]
-        order = call.text("order_by", "id").removesuffix("_at")
-        key = f"{order}_at" if order in ("created", "updated") else "id"
-        found = sorted(found, key=lambda one: getattr(one, key), reverse=call.text("sort", "desc") == "desc")
-        rows = [self.row(call, one, self.brief) for one in found]
-        narrow = {name: call.text(name) for name in self.filters if call.text(name)}
-        return [row for row in rows if all(row[name] == value for name, value in narrow.items())]
+        order = call.text("order_by", self.order)
+        descending = call.text("sort", self.sort) == "desc"
+        found = sorted(found, key=lambda one: (getattr(one, order, one.id), one.id), reverse=descending)
+        return paged(call, found, lambda one: self.row(call, one, self.brief))
 
     def read(self, call: Call) -> Data:
         """The thing of the path."""
-        number = call.number("number")
-        for thing in self.things(call.project()):
-            if getattr(thing, self.number) == number:
+        number = call.path("number")
+        for thing in self.things(call):
+            if str(getattr(thing, self.number)) == number:
                 return self.row(call, thing, f"{self.brief} {self.more}")
         raise not_found()
 
-    def row(self, call: Call, one: Thing, table: str) -> Data:
+    def row(self, call: Call, one: object, table: str) -> Data:
         """What is said of one thing: the table's fields, and where it is."""
         project, frame = call.project(), call.frame
-        data = {name: _plain(frame, value) for name, value in frame.fields(one, table).items()}
-        data |= {"project_id": project.id, "web_url": frame.page(project, one.page)}
-        if not isinstance(one, Pipeline):
-            data["user_notes_count"] = sum(note.target is one for note in project.notes)
+        data = {name: _plain(call, value) for name, value in frame.fields(one, table).items()}
+        data["project_id"] = project.id
+        if hasattr(one, "page"):
+            data["web_url"] = frame.page(project, one.page)
+        if isinstance(one, MergeRequest | Issue):
+            data["user_notes_count"] = sum(note.target is one and not note.system for note in project.notes)
         if isinstance(one, MergeRequest):
             data |= {"source_project_id": project.id, "target_project_id": project.id}
         return data
 
 
-def _plain(frame: Frame, value: object) -> object:
-    """People and labels as replies show them within other things."""
+def _plain(call: Call, value: object) -> object:
+    """People, labels and other things as replies show them within a thing."""
     if isinstance(value, list):
-        return [_plain(frame, inner) for inner in value]
+        return [_plain(call, inner) for inner in value]
     if isinstance(value, Label):
         return value.title
-    return user_row(frame, value) if isinstance(value, User) else value
+    if isinstance(value, User):
+        return user_row(call.frame, value)
+    if isinstance(value, Commit):
+        return commit_row(call, call.project(), value)
+    table = WITHIN.get(type(value))
+    return {name: _plain(call, one) for name, one in call.frame.fields(value, table).items()} if table else value
 
 
+def _outer(call: Call, things: Sequence[T], number: str) -> T:
+    """The thing that the others are within."""
+    asked = call.number("outer")
+    for thing in things:
+        if getattr(thing, number) == asked:
+            return thing
+    raise not_found()
+
+
+def _request(call: Call) -> MergeRequest:
+    return _outer(call, call.project().merge_requests, "iid")
+
+
+def _issue(call: Call) -> Issue:
+    return _outer(call, call.project().issues, "iid")
+
+
+def _notes(of: Callable[[Call], object]) -> Family:
+    def things(call: Call) -> Sequence[Note]:
+        target = of(call)
+        return [note for note in call.project().notes if note.target is target]
+
+    return Family(
+        things,
+        "id body author created_at updated_at=created_at system noteable_id=target.id noteable_iid=target.iid "
+        "noteable_type internal confidential=internal",
+        order="created_at",
+    )
+
+
+def _state_events(of: Callable[[Call], MergeRequest | Issue]) -> Family:
+    return Family(lambda call: of(call).state_events, "id user created_at state", sort="asc")
+
+
+def _pipeline_jobs(call: Call) -> Sequence[Job]:
+    pipeline = _outer(call, call.project().pipelines, "id")
+    return pipeline.all_jobs if call.flag("include_retried") else pipeline.jobs
+
+
+def _deployments(call: Call) -> Sequence[Deployment]:
+    if (call.text("updated_after") or call.text("updated_before")) and call.text("order_by") != "updated_at":
+        raise Refused(400, {"message": "400 Bad request - `updated_at` filter requires `updated_at` sort"})
+    return call.project().deployments
+
+
+def _brought(call: Call) -> Sequence[MergeRequest]:
+    return _outer(call, call.project().deployments, "id").merge_requests
+
+
+def _of(things: Callable[[Project], Sequence[Any]]) -> Things:
+    return lambda call: things(call.project())
+
+
+_MERGE_REQUEST = (
+    f"{DISCUSSED} merged_at merge_user reviewers source_branch target_branch draft sha=last_commit.sha "
+    "merge_commit_sha squash_commit_sha prepared_at=created_at"
+)
+# fmt: off
 FAMILIES = {
-    "merge_requests": Family(
-        lambda project: project.merge_requests,
-        "iid",
-        "state",
-        f"{DISCUSSED} merged_at merge_user reviewers source_branch target_branch draft sha=last_commit.sha "
-        "merge_commit_sha prepared_at=created_at",
-    ),
-    "issues": Family(
-        lambda project: project.issues, "iid", "state", f"{DISCUSSED} issue_type confidential", filters=("issue_type",)
-    ),
-    "pipelines": Family(
-        lambda project: project.pipelines,
-        "id",
-        "status",
-        "id iid status source ref sha=commit.sha created_at updated_at",
-        "before_sha user started_at finished_at duration queued_duration",
-        ("ref", "sha"),
-    ),
+    "merge_requests": Family(_of(lambda it: it.merge_requests), _MERGE_REQUEST, "", "iid", "state"),
+    "merge_requests/{outer}/notes": _notes(_request),
+    "merge_requests/{outer}/resource_state_events": _state_events(_request),
+    "issues": Family(_of(lambda it: it.issues), f"{DISCUSSED} issue_type confidential", "", "iid", "state issue_type"),
+    "issues/{outer}/notes": _notes(_issue),
+    "issues/{outer}/resource_state_events": _state_events(_issue),
+    "pipelines": Family(_of(lambda it: it.pipelines), PIPELINE,
+                        "before_sha tag user started_at finished_at duration queued_duration",
+                        "id", "status ref sha=commit.sha source"),
+    "pipelines/{outer}/jobs": Family(_pipeline_jobs, f"{JOB} commit=pipeline.commit pipeline"),
+    "jobs": Family(_of(lambda it: [job for one in it.pipelines for job in one.all_jobs]),
+                   f"{JOB} commit=pipeline.commit pipeline", "", "id"),
+    "deployments": Family(_deployments,
+                          "id iid ref sha=commit.sha created_at updated_at status user environment deployable",
+                          "", "id", "status environment=environment.name", sort="asc"),
+    "deployments/{outer}/merge_requests": Family(_brought, _MERGE_REQUEST),
+    "environments": Family(_of(lambda it: list(it.environments.values())), f"{ENVIRONMENT} tier", "", "id", "name",
+                           sort="asc"),
+    "releases": Family(_of(lambda it: it.releases),
+                       "tag_name name description created_at released_at author commit", "", "tag_name",
+                       order="released_at"),
 }
-
-
-async def commits(call: Call) -> list[Data]:
-    """Newest first: of `ref_name` (the default branch), or `all=true`; between `since` and `until`."""
-    project = call.project()
-    repository = project.repository
-    if repository.is_empty:
-        return []
-    revisions = [f"--{name}={call.text(name)}" for name in ("since", "until") if call.text(name)]
-    everything = call.flag("all")
-    revisions.append("--all" if everything else await _tip(project, call.text("ref_name", project.default_branch)))
-    found = await asyncio.to_thread(repository.log, *revisions, paths=False)
-    return [_commit(call, project, one) for one in found]
-
-
-def pushes(call: Call) -> list[Data]:
-    """What was pushed on the days between `after` and `before`, newest first. Other events are not listed."""
-    after, before = call.text("after"), call.text("before", "9999")
-    found = [one for one in call.project().pushes if after < f"{one[0]:%Y-%m-%d}" < before]
-    return [_pushed(call, *one) for one in (found if call.text("sort") == "asc" else found[::-1])]
-
-
-def _pushed(call: Call, at: datetime, user: User, change: RefChange) -> Data:
-    how = "created" if change.before == ZEROS else "removed" if change.after == ZEROS else "pushed"
-    push: Data = {"commit_count": change.total, "action": how, "ref_type": "tag" if change.is_tag else "branch"}
-    push |= {"commit_from": change.before, "commit_to": change.after, "ref": change.ref.split("/", 2)[2]}
-    data = {"project_id": call.project().id, "author_id": user.id, "created_at": call.frame.at(at)}
-    return data | {"push_data": {name: None if value == ZEROS else value for name, value in push.items()}}
-
-
-async def commit(call: Call) -> Data:
-    """One, by its name or that of a branch or tag."""
-    project = call.project()
-    tip = await _tip(project, call.path("sha"))
-    (found,) = await asyncio.to_thread(project.repository.log, tip, limit=1, paths=False)
-    return _commit(call, project, found)
-
-
-async def compare(call: Call) -> Data:
-    """The commits of `to` that `from` has not, oldest first, and which files differ (without their text)."""
-    project = call.project()
-    git = project.repository
-    start, end = await _tip(project, call.text("from")), await _tip(project, call.text("to"))
-    found = [_commit(call, project, one) for one in await asyncio.to_thread(git.log, f"{start}..{end}", paths=False)]
-    between = f"{start}..{end}" if call.flag("straight") else f"{start}...{end}"
-    changed = await asyncio.to_thread(git.git, "diff", "--name-status", "--no-renames", between)
-    files = [line.split("\t", 1) for line in changed.splitlines()]
-    return {
-        "commit": found[0] if found else None,
-        "commits": found[::-1],
-        "diffs": [
-            {"old_path": path, "new_path": path, "new_file": how == "A", "deleted_file": how == "D", "diff": ""}
-            for how, path in files
-        ],
-        "compare_timeout": False,
-        "compare_same_ref": start == end,
-    }
-
-
-async def _tip(project: Project, name: str) -> str:
-    if sha := await asyncio.to_thread(project.repository.resolve, name):
-        return sha
-    raise not_found("Commit")
-
-
-def _commit(call: Call, project: Project, one: Commit) -> Data:
-    return replace(call.frame, stamp=iso_offset).fields(
-        one,
-        "id=sha short_id=short_sha created_at=at title message parent_ids=parents "
-        "author_name=author.name author_email=author.email authored_date=at "
-        "committer_name=author.name committer_email=author.email committed_date=at",
-    ) | {"web_url": call.frame.page(project, f"commit/{one.sha}")}
+# fmt: on
 
 
 def _time(call: Call, name: str) -> datetime | None:
@@ -197,13 +204,9 @@ def _time(call: Call, name: str) -> datetime | None:
 
 def routes() -> list[Route]:
     base = "/projects/{id}"
-    found = [
-        route("GET", f"{base}/events", pushes),
-        route("GET", f"{base}/repository/commits", commits),
-        route("GET", f"{base}/repository/commits/{{sha}}", commit),
-        route("GET", f"{base}/repository/compare", compare),
-    ]
+    found = []
     for name, family in FAMILIES.items():
         found.append(route("GET", f"{base}/{name}", family.index))
-        found.append(route("GET", f"{base}/{name}/{{number}}", family.read))
+        if family.number:
+            found.append(route("GET", f"{base}/{name}/{{number}}", family.read))
     return found

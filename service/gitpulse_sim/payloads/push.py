@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from gitpulse_sim.frame import Data, Frame, commit_data, project_data, repository_data
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit
@@ -65,44 +67,21 @@ def push(frame: Frame, project: Project, user: User, change: RefChange) -> Data:
 
 def sample() -> Data:
     """What a test delivery of an empty project carries: somebody else's project, with fixed numbers."""
-    newest, listed = "da1560886d4f094c3e6c9ef40349f7d38b5d27d7", "c5feabde2d8cd023215af4d2ceeb7a64839fc428"
-    page = "http://test.example.com/gitlab/gitlab"
-    return {
-        "object_kind": "push",
-        "event_name": "push",
-        "before": "95790bf891e76fee5e1747ab589903a6a1f80f22",
-        "after": newest,
-        "ref": "refs/heads/master",
-        "checkout_sha": newest,
-        "message": "Hello World",
-        "user_id": 4,
-        "user_name": "John Smith",
-        "user_email": "john@example.com",
-        "user_avatar": "https://s.gravatar.com/avatar/d4c74594d841139328695756648b6bd6?s=80",
-        "project_id": 15,
-        "project": {
-            "id": 15,
-            "name": "gitlab",
-            "description": "",
-            "web_url": page,
-            "avatar_url": None,
-            "git_ssh_url": "git@test.example.com:gitlab/gitlab.git",
-            "git_http_url": f"{page}.git",
-            "namespace": "gitlab",
-            "visibility_level": 0,
-            "path_with_namespace": "gitlab/gitlab",
-            "default_branch": "master",
-        },
-        "commits": [
-            {
-                "id": listed,
-                "message": "A sample commit",
-                "title": "A sample commit",
-                "timestamp": "2013-05-13T18:18:08+00:00",
-                "url": f"{page}/-/commit/{listed}",
-                "author": {"name": "Test User", "email": "test@example.com"},
-            }
-        ],
-        "total_commits_count": 1,
-        "push_options": {"ci": {"skip": True}},
-    }
+    return msgspec.json.decode(_SAMPLE, type=dict[str, object])
+
+
+_SAMPLE = """{
+"object_kind": "push", "event_name": "push", "before": "95790bf891e76fee5e1747ab589903a6a1f80f22",
+"after": "da1560886d4f094c3e6c9ef40349f7d38b5d27d7", "ref": "refs/heads/master",
+"checkout_sha": "da1560886d4f094c3e6c9ef40349f7d38b5d27d7", "message": "Hello World", "user_id": 4,
+"user_name": "John Smith", "user_email": "john@example.com",
+"user_avatar": "https://s.gravatar.com/avatar/d4c74594d841139328695756648b6bd6?s=80", "project_id": 15,
+"project": {"id": 15, "name": "gitlab", "description": "", "web_url": "http://test.example.com/gitlab/gitlab",
+"avatar_url": null, "git_ssh_url": "git@test.example.com:gitlab/gitlab.git",
+"git_http_url": "http://test.example.com/gitlab/gitlab.git", "namespace": "gitlab", "visibility_level": 0,
+"path_with_namespace": "gitlab/gitlab", "default_branch": "master"},
+"commits": [{"id": "c5feabde2d8cd023215af4d2ceeb7a64839fc428", "message": "A sample commit",
+"title": "A sample commit", "timestamp": "2013-05-13T18:18:08+00:00",
+"url": "http://test.example.com/gitlab/gitlab/-/commit/c5feabde2d8cd023215af4d2ceeb7a64839fc428",
+"author": {"name": "Test User", "email": "test@example.com"}}],
+"total_commits_count": 1, "push_options": {"ci": {"skip": true}}}"""

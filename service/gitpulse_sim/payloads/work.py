@@ -25,8 +25,8 @@ MERGED_AT_SINCE = (19, 0)
 ACTIONED_AT_SINCE = (18, 8)
 """[unverified] which version added `actioned_at` and `system_action`; both were in use by January 2026."""
 
-_SHARED = "id iid title description author_id=author.id state state_id created_at updated_at"
-_NOTHING_SPENT: Data = {"time_estimate": 0, "total_time_spent": 0, "time_change": 0}
+_SHARED = "id iid title description author_id=author.id state state_id created_at updated_at "
+_SHARED += "milestone_id:null time_estimate:0 total_time_spent:0 time_change:0"
 
 
 def merge_request(
@@ -102,49 +102,38 @@ def attributes_of(frame: Frame, project: Project, subject: MergeRequest | Issue)
         "assignee_id": subject.assignees[0].id if subject.assignees else None,
         "assignee_ids": [user.id for user in subject.assignees],
         "labels": [label_data(frame, project, label) for label in subject.labels],
-        "milestone_id": None,
         "url": frame.page(project, subject.page),
     }
     if isinstance(subject, Issue):
-        return shared | _NOTHING_SPENT | _of_issue(frame, project, subject)
-    return shared | _NOTHING_SPENT | _of_merge_request(frame, project, subject)
+        return shared | _of_issue(frame, project, subject)
+    return shared | _of_merge_request(frame, project, subject)
 
 
 def _of_issue(frame: Frame, project: Project, subject: Issue) -> Data:
-    return frame.fields(subject, "type confidential closed_at") | {
-        "project_id": project.id,
-        "due_date": None,
-        "weight": None,
-        "health_status": None,
-        "severity": "unknown",
-    }
+    table = 'type confidential closed_at due_date:null weight:null health_status:null severity:"unknown"'
+    return frame.fields(subject, table) | {"project_id": project.id}
 
 
 def _of_merge_request(frame: Frame, project: Project, subject: MergeRequest) -> Data:
+    """`merge_user_id` is null even in a real `merge` event: the top-level `user` merged."""
     sha = subject.last_commit.sha
     attributes = frame.fields(
-        subject, "source_branch target_branch draft work_in_progress=draft prepared_at=created_at merge_commit_sha"
+        subject,
+        "source_branch target_branch draft work_in_progress=draft prepared_at=created_at merge_commit_sha "
+        "squash_commit_sha last_edited_at:null merge_user_id:null blocking_discussions_resolved:true "
+        'first_contribution:false merge_status:"can_be_merged"',
     ) | {
         "reviewer_ids": [user.id for user in subject.reviewers],
         "source_project_id": project.id,
         "target_project_id": project.id,
         "source": project_data(frame, project),
         "target": project_data(frame, project),
-        "last_edited_at": None,
-        "squash_commit_sha": None,
-        "merge_user_id": None,  # null even in a real `merge` event: the top-level `user` merged
-        "merge_status": "can_be_merged",
         "detailed_merge_status": "mergeable" if subject.state == "opened" else "not_open",
         "head_pipeline_id": next((one.id for one in reversed(project.pipelines) if one.commit.sha == sha), None),
-        "blocking_discussions_resolved": True,
-        "first_contribution": False,
         "last_commit": commit_data(frame, project, subject.last_commit),
         "target_branch_protected": subject.target_branch == project.default_branch,
     }
     return attributes | (frame.fields(subject, "merged_at") if frame.release >= MERGED_AT_SINCE else {})
-
-
-_NULL_IN_NOTES = ("type", "resolved_at", "resolved_by_id", "position", "line_code", "attachment", "st_diff")
 
 
 def note(frame: Frame, project: Project, subject: Note) -> Data:
@@ -161,15 +150,13 @@ def note(frame: Frame, project: Project, subject: Note) -> Data:
             **frame.fields(
                 subject,
                 "id note=body description=body noteable_type author_id=author.id internal created_at "
-                "updated_at=created_at",
+                'updated_at=created_at system:false action:"create" type:null resolved_at:null resolved_by_id:null '
+                "position:null line_code:null attachment:null st_diff:null",
             ),
-            **dict.fromkeys(_NULL_IN_NOTES),
             "noteable_id": None if isinstance(target, Commit) else target.id,
             "commit_id": target.sha if isinstance(target, Commit) else None,
             "project_id": project.id,
             "discussion_id": hashlib.sha1(f"note {subject.id}".encode(), usedforsecurity=False).hexdigest(),
-            "system": False,
-            "action": "create",
             "url": f"{frame.page(project, page)}#note_{subject.id}",
         },
         "repository": repository_data(frame, project),
