@@ -33,6 +33,7 @@ async def assembled(settings: OperatorSettings, cluster: Cluster) -> AsyncIterat
             pace=Pace(timedelta(seconds=settings.proof_patience), timedelta(seconds=settings.rotation_deadline)),
             clock=lambda: datetime.now(UTC),
             entropy=secrets.token_bytes,
+            history=timedelta(days=settings.backfill_days),
         )
     finally:
         gitlabs.close()

@@ -18,7 +18,7 @@ from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import READY, find
 from gitpulse_operator.errors import ClusterUnavailable, DirectoryUnavailable, OperatorError
 from gitpulse_operator.metrics import QUEUE_DEPTH
-from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.names import CONNECTION, PROJECT, TEAM
 from gitpulse_operator.priority import Priority, Urgency, running
 from gitpulse_operator.reconcile.news import News
 from gitpulse_operator.reconcile.ports import World
@@ -32,6 +32,10 @@ DIRECTORY_CHECK = 3.0
 """Seconds between looks at Redis: whether it still has what we have told it."""
 NEWS_EVERY = 5
 """Each so many of them, also at what receivers have noted there about each hook."""
+PUBLISHED = (PROJECT, TEAM)
+"""Kinds of which the directory must hold all before it is complete."""
+TEAMS_SETTLE = 1.0
+"""Seconds after which a change of one team is looked at from the others, which may claim the same."""
 LONGEST_ARRIVAL = 10.0
 """Seconds after which a project that has not been given our finalizer keeps no others from it."""
 
@@ -60,7 +64,10 @@ class Control:
         async with assembled(settings, cluster) as world:
             control = cls(settings, world)
             await world.directory.is_complete()
-            await control.publish_first([Resource.from_body(body).ref for body in await cluster.bodies(PROJECT)])
+            refs = [Resource.from_body(body).ref for kind in PUBLISHED for body in await cluster.bodies(kind)]
+            watched = settings.namespaces
+            known = [Ref(TEAM, *place) for place in await world.directory.teams() if not watched or place[0] in watched]
+            await control.publish_first([*refs, *known])  # a run over one that is gone by now withdraws it
             jobs = [asyncio.create_task(job) for job in (control._agenda.run(), control._watch_directory())]
             try:
                 yield control
@@ -74,7 +81,7 @@ class Control:
         await self._published()
 
     def seen(self, body: Body) -> None:
-        """A connection or project as a watch shows it: worth a run if it is new, changed, or asks for one."""
+        """A resource as a watch shows it: worth a run if it is new, changed, or asks for one."""
         resource = Resource.from_body(body)
         # Not what the inventory holds: the answer to a status write may have told it of an edit before the watch does.
         shown, self._shown[resource.ref] = self._shown.get(resource.ref), resource.wishes
@@ -87,6 +94,12 @@ class Control:
             self._wake([resource.ref], asked=not at_start)
             if resource.ref.kind == CONNECTION:
                 self._connection_changed(resource.ref, known=shown is not None)
+            if resource.ref.kind == TEAM:
+                self._team_changed()
+
+    def _team_changed(self) -> None:
+        for ref in self._inventory.refs(TEAM):
+            self._agenda.put(ref, TEAMS_SETTLE)
 
     async def admit(self, body: Body) -> None:
         """Keeps a new project waiting for its finalizer while as many as can be looked after at one time get theirs.
@@ -116,7 +129,7 @@ class Control:
         self._wake(users if known else {user for user in users if self._ready(user) != "True"})
 
     def gone(self, body: Body) -> None:
-        """A connection or project that is no more, or (a watch shows no difference) another shard's by now."""
+        """A resource that is no more, or (a watch shows no difference) another shard's by now."""
         ref = Resource.from_body(body).ref
         if ref.kind == CONNECTION:
             self._world.connections.forget(ref.namespace, ref.name)
@@ -126,6 +139,16 @@ class Control:
         self._world.memory.forget_group(ref)
         for each in (*self._inventory.members(ref), ref):
             self._leave(each)
+        if ref.kind == TEAM:
+            self._agenda.put(ref)
+            self._team_changed()
+
+    async def revoke(self, body: Body) -> None:
+        """Takes from workers what a connection that is gone gave them."""
+        ref = Resource.from_body(body).ref
+        if ref.kind == CONNECTION:
+            with contextlib.suppress(DirectoryUnavailable):  # sealed it stays then
+                await self._world.directory.revoke(f"{ref.namespace}/{ref.name}")
 
     def _leave(self, ref: Ref) -> None:
         if self._unpublished:
@@ -219,6 +242,7 @@ class Control:
             with contextlib.suppress(OperatorError):
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
-                    await self.publish_first([ref for ref in self._inventory.refs(PROJECT) if not ref.member])
+                    refs = [ref for kind in PUBLISHED for ref in self._inventory.refs(kind)]
+                    await self.publish_first([ref for ref in refs if not ref.member])
                 if looks % NEWS_EVERY == 0:
                     self._wake(await self._news.look(), asked=True)

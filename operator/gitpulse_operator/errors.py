@@ -25,6 +25,18 @@ class SpecInvalid(OperatorError):
     reason = "SpecInvalid"
 
 
+class NameTaken(OperatorError):
+    """A GitPulseTeam of this name is there already, in another namespace."""
+
+    reason = "NameTaken"
+
+
+class AliasTaken(OperatorError):
+    """Two persons are said to be the same."""
+
+    reason = "AliasTaken"
+
+
 # --- the connection and its token -------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from gitpulse_operator.adapters.manifests import FolderCluster
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import READY, Condition, find
 from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.names import TEAM
 from gitpulse_operator.reconcile.resource import Body, Ref, Resource
 from gitpulse_operator.reconcile.runner import Runner
 from gitpulse_operator.settings import OperatorSettings
@@ -29,7 +30,7 @@ class Reconciled:
 
 
 async def reconcile_folder(settings: OperatorSettings, manifests: Iterable[Path], *, state: Path) -> list[Reconciled]:
-    """Runs once over each GitLabConnection and GitPulseProject of these YAML files or folders of them.
+    """Runs once over each resource of these YAML files or folders of them.
 
     `state` is the file that keeps generated secrets and statuses from one call to the next; projects that have left
     the manifests since then are cleaned up. Raises ManifestInvalid; what is wrong with one resource is in its `ready`.
@@ -48,6 +49,10 @@ async def reconcile_folder(settings: OperatorSettings, manifests: Iterable[Path]
             ref = next(iter(due))
             del due[ref]
             await runner.run(ref)
+        for (
+            place
+        ) in await world.directory.teams():  # those that are gone are withdrawn; the others know all of them now
+            await runner.run(Ref(TEAM, *place))
         await world.directory.mark_complete()
     return [_reconciled(Resource.from_body(body)) for ref in cluster.refs() if (body := await cluster.read(ref))]
 

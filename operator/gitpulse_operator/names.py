@@ -10,7 +10,8 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 CONNECTION = "GitLabConnection"
 PROJECT = "GitPulseProject"
-PLURALS = {CONNECTION: "gitlabconnections", PROJECT: "gitpulseprojects"}
+TEAM = "GitPulseTeam"
+PLURALS = {CONNECTION: "gitlabconnections", PROJECT: "gitpulseprojects", TEAM: "gitpulseteams"}
 """Kinds that the operator reconciles, and what they are called in a URL."""
 
 FINALIZER = f"{GROUP}/hook-cleanup"

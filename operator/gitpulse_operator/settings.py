@@ -66,6 +66,12 @@ class OperatorSettings(SharedSettings):
     rotation_deadline: float = Field(default=900.0, gt=0)
     """Seconds that a rotation may stay in one phase (after the overlap, in the last) before it is called stuck."""
 
+    backfill_days: int = Field(default=90, ge=0)
+    """Days before a hook's first installation that workers fetch from GitLab, so that there are numbers at once.
+
+    0: none. The requests come out of a quarter of the connection's `requestsPerSecond`.
+    """
+
     gitlab_timeout: float = Field(default=20.0, gt=0)
     """Seconds that one request to GitLab may take."""
 

@@ -32,7 +32,7 @@ from gitpulse_sim.activity import Progress as Replayed, replay
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.seed import demo_world
 from gitpulse_sim.server import PORT as SIMULATOR_PORT, serving
-from gitpulse_sim.truth import truth
+from gitpulse_sim.truth import facts
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 STARTING = 20.0
@@ -87,6 +87,7 @@ async def _services(folder: Path) -> AsyncIterator[Services]:
             "GITPULSE_REDIS_URL": redis_url,
             "GITPULSE_DATABASE_URL": f"sqlite:///{folder / 'gitpulse.db'}",
             "GITPULSE_INSTALLATION_KEY": base64.b64encode(key).decode(),
+            "GITPULSE_API_TOKENS_REQUIRED": "false",
         }
         async with _program("receiver", folder, env, ports), _program("worker", folder, env, ports):
             yield Services(
@@ -164,7 +165,7 @@ async def _replay_and_check(forge: Forge, days: int, services: Services) -> Repo
         counted = await figures.await_counted(session, services.worker_metrics, accepted, seconds=COUNTING)
         checks = [Check("deliveries: accepted", sent, accepted), Check("deliveries: counted once", sent, counted)]
         for project in projects:
-            expected = figures.expected(await truth(project))
+            expected = figures.expected(await facts(project))
             actual = await figures.actual(session, services.receiver, project.full_path)
             checks += [
                 Check(f"{project.full_path}: {name}", value, actual.get(name)) for name, value in expected.items()

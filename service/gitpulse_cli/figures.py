@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from gitpulse_sim.truth import Fact
 
-def expected(truth: Mapping[str, Any]) -> dict[str, object]:
-    """Figure -> value, from the simulator's truth of one project."""
-    return {
-        "commits": truth["commits"],
-        **{f"commits by {email}": count for email, count in truth["authors"].items()},
-        "pushes": truth["pushes"],
-        **_nested(truth),
-    }
+COMPARED = (
+    *("commits", "pushes", "merge_requests_opened", "merge_requests_merged", "merge_requests_closed"),
+    *("issues_opened", "issues_closed", "pipelines"),
+)
+SPLIT = {"commits": "person", "pipelines": "label"}
+"""Those that are compared group by group too."""
+
+
+def expected(facts: Mapping[str, Sequence[Fact]]) -> dict[str, object]:
+    """Figure -> value, from the simulator's facts of one project."""
+    found: dict[str, object] = {metric: len(facts.get(metric, ())) for metric in COMPARED}
+    parts = Counter(f"commits: {fact.who[1]}" for fact in facts.get("commits", ()) if fact.who)
+    parts += Counter(f"pipelines: {fact.label}" for fact in facts.get("pipelines", ()))
+    return {**found, **dict(sorted(parts.items()))}
 
 
 async def actual(session: aiohttp.ClientSession, receiver: str, path: str) -> dict[str, object]:
@@ -27,13 +34,13 @@ async def actual(session: aiohttp.ClientSession, receiver: str, path: str) -> di
     async with session.get(f"{receiver}/api/v1/projects/{quote(path, safe='')}/summary") as response:
         if response.status != 200:
             return {}
-        summary = await response.json()
-    return {
-        "commits": summary["commits"]["total"],
-        **_by_email(summary["commits"]["authors"]),
-        "pushes": summary["pushes"],
-        **_nested(summary),
-    }
+        counts = {row["metric"]: row["count"] for row in (await response.json())["items"]}
+    found: dict[str, object] = {metric: counts[metric] for metric in COMPARED}
+    for metric, group in SPLIT.items():
+        asked = {"project": path, "group_by": group}
+        async with session.get(f"{receiver}/api/v1/metrics/{metric}", params=asked) as response:
+            found |= {f"{metric}: {row['group']}": row["count"] for row in (await response.json())["items"]}
+    return found
 
 
 async def await_ready(session: aiohttp.ClientSession, receiver: str, *, seconds: float) -> bool:
@@ -59,19 +66,6 @@ async def await_counted(session: aiohttp.ClientSession, metrics: str, count: int
         if done >= count or time.monotonic() > end:
             return done
         await asyncio.sleep(0.05)
-
-
-def _nested(source: Mapping[str, Any]) -> dict[str, object]:
-    groups = ("merge_requests", "issues", "pipelines")
-    return {f"{group.replace('_', ' ')} {k}": v for group in groups for k, v in source[group].items()}
-
-
-def _by_email(authors: list[Mapping[str, Any]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for author in authors:
-        name = f"commits by {author['email']}"
-        found[name] = int(str(found.get(name, 0))) + author["commits"]
-    return found
 
 
 async def _sum(session: aiohttp.ClientSession, metrics: str, name: str, **labels: str) -> int:

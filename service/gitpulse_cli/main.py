@@ -10,15 +10,17 @@ import asyncio
 import importlib.metadata
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gitpulse_cli import people, tokens
 from gitpulse_cli.errors import CommandError
 from gitpulse_operator.errors import OperatorError
 from gitpulse_service.contract import SettingsError
-from gitpulse_service.errors import ServiceError, WrongLetter
+from gitpulse_service.errors import ServiceError, WrongLetter, WrongToken
 from gitpulse_sim.errors import SimulatorError
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ hooks = typer.Typer(help="Look after what is in GitLab.", no_args_is_help=True)
 app.add_typer(hooks, name="hooks")
 deadletters = typer.Typer(help="Look after deliveries that could not be counted.", no_args_is_help=True)
 app.add_typer(deadletters, name="deadletters")
+app.add_typer(people.teams, name="teams")
+app.add_typer(people.people, name="people")
+app.add_typer(tokens.tokens, name="tokens")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 0 for none.", min=0, max=65535)]
@@ -111,6 +116,21 @@ def worker(
 
 
 @app.command()
+def recompute(
+    since: Annotated[
+        datetime | None, typer.Option(help="From what was received then (UTC); where an earlier run was cut off.")
+    ] = None,
+) -> None:
+    """Count the raw deliveries that are kept again, after an upgrade that reads more in them.
+
+    Nothing is counted twice and nothing is taken away, so it may be cut off, and run beside workers.
+    """
+    from gitpulse_cli import recompute as command
+
+    asyncio.run(command.run(since))
+
+
+@app.command()
 def operator(
     metrics_port: Annotated[
         int | None, typer.Option(help="As GITPULSE_METRICS_PORT, which it overrides.", min=0, max=65535)
@@ -120,6 +140,30 @@ def operator(
     from gitpulse_operator import run as operator_run
 
     operator_run.run(metrics_port=metrics_port)
+
+
+@app.command()
+def backfill(
+    project: Annotated[str | None, typer.Argument(help="Path or id in GitLab.")] = None,
+    days: Annotated[int, typer.Option(help="Days of history.", min=1)] = 90,
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="The same as a date, such as 2026-01-31.")] = None,
+    url: Annotated[str, typer.Option(help="Which GitLab, where several could be asked.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="A token for it, in the place of what workers have.", exists=True)
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Show all backfills, and ask for none.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --status: as JSON.")] = False,
+) -> None:
+    """Have workers fetch a project's history from GitLab. They go on if this is ended; run it again to look."""
+    from gitpulse_cli import backfill as command
+
+    if status == bool(project):
+        raise typer.BadParameter("name a project, or say --status")
+    if project:
+        token = token_file.read_text().strip() if token_file else ""
+        asyncio.run(command.run(project, command.begin(days, since), url=url, token=token))
+    else:
+        asyncio.run(command.show(as_json=as_json))
 
 
 @hooks.command()
@@ -192,7 +236,7 @@ def run() -> None:
         app()
     except SettingsError as error:
         _fail(f"wrong settings\n{error}", 2)
-    except WrongLetter as error:
+    except (WrongLetter, WrongToken) as error:
         _fail(str(error), 2)
     except (CommandError, OperatorError, ServiceError, SimulatorError) as error:
         _fail(str(error), 1)

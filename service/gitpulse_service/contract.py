@@ -25,7 +25,7 @@ from prometheus_client import Gauge
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Sealed = TypeVar("Sealed", "Route", "Backfill")
+Sealed = TypeVar("Sealed", "Route", "Access", "Team")
 
 WEBHOOK_PATH = "/api/v1/webhooks/gitlab"
 """Where GitLab delivers: the bare path for a hook made by hand, with `/{hook_id}` for a managed one."""
@@ -44,8 +44,15 @@ DIRECTORY_ACKS = "gitpulse:directory:acks"
 """Hash: receiver id -> `<version> <unix milliseconds>`, what each live receiver has loaded."""
 
 
+ACCESSES = "gitpulse:accesses"
+"""Hash: a connection's name -> sealed `Access`."""
 BACKFILLS = "gitpulse:backfills"
-"""Hash: hook id -> sealed `Backfill`, until a worker is done with it."""
+"""Hash: name of a request -> `Backfill`, until a worker is done with it."""
+FILLINGS = "gitpulse:fillings"
+"""Hash: name of a request -> `Filling`, its progress and later its end, until there is another request of this name."""
+
+TEAMS = "gitpulse:teams"
+"""Hash: `namespace/name` of a GitPulseTeam -> sealed `Team`. It is whole when the directory is complete."""
 
 
 def is_complete(shards: Sequence[bytes]) -> bool:
@@ -59,8 +66,9 @@ def is_complete(shards: Sequence[bytes]) -> bool:
 def feedback_key(hook_id: str) -> str:
     """The hash with a hook's notes, times in Unix milliseconds.
 
-    `accepted:<generation>`: last authentic delivery; `refused`: last refused one, `refused:reason`: why. Of the
-    operator, `off`: the last authentic one before GitLab began to drop events. Of workers, `backfill`: a `Filling`.
+    `accepted:<generation>`: last authentic delivery; `refused`: last refused one, `refused:reason`: why;
+    `changed`: last one about members, subgroups or projects of a group. Of the operator, `off`: the last authentic one
+    before GitLab began to drop events.
     """
     return f"gitpulse:feedback:{hook_id}"
 
@@ -93,26 +101,78 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     """Accepted ones, the current generation first."""
     require_signature: bool = False
     """True: a token alone is refused, however right it is."""
+    connection: str = ""
+    """Name of the `Access` by which workers ask its GitLab for what deliveries do not tell."""
+
+    @property
+    def key(self) -> str:
+        return self.hook_id
 
 
-class Backfill(msgspec.Struct, frozen=True, array_like=True):
-    """What GitLab sent nobody, to be fetched by a worker. Its repr shows no secret."""
+class Access(msgspec.Struct, frozen=True, array_like=True):
+    """How workers may ask a GitLab. Its repr shows no secret."""
 
-    hook_id: str
-    since: int
-    until: int
-    """The gap, Unix seconds."""
-    parent: str
-    """`project/42` or `group/7`."""
+    name: str
+    """`namespace/name` of the GitLabConnection."""
     instance: str
     """Base URL of the GitLab."""
     token: str
-    ca_bundle: str | None
-    rate: float
-    """Requests a second."""
+    ca_bundle: str | None = None
+    rate: float = 2.5
+    """Requests a second, of all workers together."""
+
+    @property
+    def key(self) -> str:
+        return self.name
 
     def __repr__(self) -> str:
-        return f"Backfill({self.parent} of {self.instance}, {self.since} to {self.until})"
+        return f"Access({self.name} to {self.instance})"
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """What GitLab sent nobody, to be fetched by workers. It holds no secret."""
+
+    name: str
+    """The hook's id, where one is to be filled; one request of a name at a time."""
+    hook_id: str
+    """For whom it is counted: the hook, or the access to be used."""
+    instance: str
+    parent: str
+    """`project/42` or `group/7`."""
+    since: int
+    until: int
+    """The span, Unix seconds."""
+    check: bool = False
+    """Whether all of it should be known, so that what is not is an error to be measured."""
+
+
+class Person(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody, and under what they appear: all compared without regard to case."""
+
+    name: str
+    """As it is shown; also an alias. The same name in two teams is the same person."""
+    emails: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    usernames: tuple[str, ...] = ()
+    gitlab_ids: tuple[int, ...] = ()
+    authors: tuple[str, ...] = ()
+    """`Name <e-mail>`, for what only both together tell."""
+
+
+class Team(msgspec.Struct, frozen=True, omit_defaults=True):
+    """People whose work is counted together. One without a name holds people who are in no team."""
+
+    name: str
+    members: tuple[Person, ...] = ()
+    time_zone: str = "UTC"
+    bots: tuple[str, ...] = ()
+    """User names and e-mail addresses of machines, with `*` for any text."""
+    namespace: str = ""
+    """Of the GitPulseTeam; empty: from a file."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 class Filling(msgspec.Struct, frozen=True):
@@ -121,16 +181,35 @@ class Filling(msgspec.Struct, frozen=True):
     since: int
     until: int
     """As in the request that it is about."""
+    instance: str = ""
+    parent: str = ""
     state: Literal["Running", "Done", "Failed"] = "Running"
     counts: dict[str, int] = {}
     """Kind -> rows that were not known, or not as they are."""
     error: str = ""
+    of: int = 0
+    """Projects in all; 0: not known yet."""
+    finished: int = 0
+    """Projects that are done."""
+    left: int = 0
+    """Things that were listed and are still to be looked at one by one."""
     projects: int = 1
     """Page of the list of projects, which come by growing id."""
     done: int = 0
     """The last project that is done; then of the next one, the kind and its page to be read now."""
     kind: int = 0
     page: int = 1
+    tip: str = ""
+    """The commit that a list of commits begins at, so that its pages stay what they are."""
+
+    @classmethod
+    def begun(cls, request: Backfill) -> Self:
+        """What is to be said of a request when it is made."""
+        return cls(request.since, request.until, request.instance, request.parent)
+
+    def is_of(self, request: Backfill) -> bool:
+        """Whether it is about this request, and not another one of the same name."""
+        return (self.since, self.until, self.parent) == (request.since, request.until, request.parent)
 
 
 def hook_id(installation_key: bytes, owner: str, parent: str) -> str:
@@ -151,9 +230,9 @@ class Unsealable(ValueError):
     """A record that this installation key did not seal, or not for this hook, or not as one of this kind."""
 
 
-def seal(installation_key: bytes, record: Route | Backfill) -> bytes:
-    """Encrypts a record (AES-256-GCM, bound to its kind and hook id)."""
-    nonce, bound = os.urandom(12), _bound(type(record), record.hook_id)
+def seal(installation_key: bytes, record: Route | Access | Team) -> bytes:
+    """Encrypts a record (AES-256-GCM, bound to its kind and key)."""
+    nonce, bound = os.urandom(12), _bound(type(record), record.key)
     return nonce + AESGCM(_sealing_key(installation_key)).encrypt(nonce, msgspec.msgpack.encode(record), bound)
 
 
@@ -163,7 +242,7 @@ def unseal(installation_key: bytes, hook: str, sealed: bytes, kind: type[Sealed]
         plain = AESGCM(_sealing_key(installation_key)).decrypt(sealed[:12], sealed[12:], _bound(kind, hook))
         return msgspec.msgpack.decode(plain, type=kind)
     except (InvalidTag, ValueError) as error:  # msgspec's errors are ValueErrors; a nonce that is too short is one too
-        raise Unsealable(f"the record of hook {hook} was not sealed with this GITPULSE_INSTALLATION_KEY") from error
+        raise Unsealable(f"the record of {hook} was not sealed with this GITPULSE_INSTALLATION_KEY") from error
 
 
 def _sealing_key(installation_key: bytes) -> bytes:

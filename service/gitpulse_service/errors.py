@@ -34,6 +34,12 @@ class WrongLetter(ServiceError):
     reason = "WrongLetter"
 
 
+class WrongToken(ServiceError):
+    """There is no such token of the query API, or there is one already."""
+
+    reason = "WrongToken"
+
+
 class DirectoryNotReady(ServiceError):
     """The receiver cannot tell yet whether there is such a hook."""
 
@@ -71,6 +77,8 @@ class GitLabFailed(ServiceError):
 
     reason = "GitLabFailed"
 
-    def __init__(self, message: str, *, status: int = 0, retry_after: float = 15.0) -> None:
+    def __init__(self, message: str, *, status: int = 0, retry_after: float = 15.0, what: str = "") -> None:
         super().__init__(message)
         self.status, self.retry_after = status, retry_after
+        self.what = what
+        """What is not there, where it says so: `Commit`."""

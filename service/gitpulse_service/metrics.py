@@ -1,6 +1,7 @@
 """The service's Prometheus metrics: names, help texts, labels, all in one place.
 
-No label names a project or a hook: ten thousand of them would make ten thousand series.
+No label names a project or a hook: ten thousand of them would make ten thousand series. A team is named only where
+somebody has said how many may be.
 """
 
 from __future__ import annotations
@@ -117,6 +118,46 @@ DRAIN_FAILURES = Counter(
 )
 BACKFILLS = Counter(
     "gitpulse_backfills_total",
-    "Gaps that GitLab's REST API was asked to fill, by how that ended: done or failed.",
+    "Backfills from GitLab's REST API, those of new hooks, of gaps, by command and of checks, by how they ended: done"
+    " or failed.",
     ["result"],
+)
+COMPLETION = Counter(
+    "gitpulse_completion_total",
+    "Questions to GitLab about what deliveries do not tell, by kind and outcome: done, gone (GitLab has no such thing,"
+    " or does not show it to us), failed (no answer for a week) or refused (by the database).",
+    ["kind", "outcome"],
+)
+COMPLETION_BACKLOG = Gauge(
+    "gitpulse_completion_backlog",
+    "Questions that wait, by kind. Every worker says the same: take the max, not the sum.",
+    ["kind"],
+)
+CHECK_ROWS = Counter(
+    "gitpulse_check_rows_total",
+    "Rows that the nightly check has compared with GitLab, by kind and by outcome: same, or different (and repaired).",
+    ["kind", "outcome"],
+)
+CHECK_ERROR = Gauge(
+    "gitpulse_check_error_ratio", "Of all rows that this worker's checks have compared, the share that was different."
+)
+_checked = {"different": 0, "same": 0}
+
+
+def checked(kind: str, different: int, same: int) -> None:
+    """So many rows of a kind were compared with GitLab."""
+    for outcome, rows in (("different", different), ("same", same)):
+        CHECK_ROWS.labels(kind, outcome).inc(rows)
+        _checked[outcome] += rows
+    if rows := sum(_checked.values()):
+        CHECK_ERROR.set(_checked["different"] / rows)
+
+
+_OF_TEAMS = "in the last seven days, where `GITPULSE_TEAM_SERIES` allows it. Every worker says the same: take the max."
+TEAM_COUNT = Gauge("gitpulse_team_count", f"How many of a metric a team's members did {_OF_TEAMS}", ["team", "metric"])
+TEAM_MEDIAN = Gauge(
+    "gitpulse_team_median_seconds", f"Median of a metric over what a team's members did {_OF_TEAMS}", ["team", "metric"]
+)
+TEAM_SERIES_LEFT_OUT = Gauge(
+    "gitpulse_team_series_left_out", "Series of teams that are not exported, because `GITPULSE_TEAM_SERIES` are."
 )

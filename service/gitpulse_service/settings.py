@@ -5,11 +5,11 @@ Every field's docstring says unit, default and reason; `docs/settings.md` is mad
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from gitpulse_service.contract import InstallationKey, SharedSettings
+from gitpulse_service.contract import InstallationKey, SettingsError, SharedSettings
 
 
 def _check_database_url(url: str) -> str:
@@ -19,6 +19,19 @@ def _check_database_url(url: str) -> str:
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
+Forgotten = Literal[
+    "push",
+    "commit",
+    "merge_request",
+    "note",
+    "approval",
+    "issue",
+    "reopening",
+    "pipeline",
+    "job",
+    "deployment",
+    "release",
+]
 
 
 class ServiceSettings(SharedSettings):
@@ -33,10 +46,34 @@ class ServiceSettings(SharedSettings):
     gitlab_webhook_secret: SecretStr | None = Field(default=None, validation_alias="GITLAB_WEBHOOK_SECRET")
     """Secret of a hook configured by hand: a plain token, or a signing token, which begins with `whsec_`."""
 
+    gitlab_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = ""
+    """GitLab that workers ask for what deliveries do not tell, as it names itself in `X-Gitlab-Instance`.
+
+    For hooks made by hand; the operator lets workers ask through its GitLabConnections.
+    """
+
+    gitlab_token: SecretStr = SecretStr("")
+    """Token for it, with the scope `read_api`, of somebody who sees the projects' code, issues and pipelines."""
+
+    gitlab_requests_per_second: float = Field(default=2.5, gt=0)
+    """Requests a second to it, of all workers together."""
+
+    check_projects: int = Field(default=20, ge=0)
+    """Projects of each GitLab whose last week is compared with GitLab each night; what differs is repaired. 0: none."""
+
     database_url: DatabaseUrl | None = Field(default=None, repr=False)  # it may hold a password
     """Where the numbers are kept: `postgresql://…` or `sqlite:///file`.
 
     The worker needs it; a receiver that has it serves the query API too.
+    """
+
+    api_tokens_required: bool = True
+    """Whether the query API answers only who shows a token (`gitpulse tokens create`). `false`: it tells anyone all."""
+
+    team_series: int = Field(default=0, ge=0)
+    """Most Prometheus series about teams that a worker exports; 0, the default, means none.
+
+    Ten metrics for each team, over the last seven days; see `docs/api.md`. What is over the limit is left out.
     """
 
     allowed_addresses: str = ""
@@ -98,4 +135,24 @@ class ServiceSettings(SharedSettings):
     """Seconds after which another worker takes over what a dead one held. Longer than the slowest batch."""
 
     raw_retention_days: int = Field(default=30, ge=0)
-    """Days for which raw deliveries are kept, so that numbers can be recomputed."""
+    """Days for which raw deliveries are kept, so that numbers can be recomputed; in PostgreSQL whole days, of UTC."""
+
+    retention_days: dict[Forgotten, Annotated[int, Field(ge=1)]] = Field(default={})
+    """Days after which a table forgets, such as `{"note": 365, "job": 90}`. Empty, the default: nothing is forgotten.
+
+    It goes by `received_at` for `push`, `committed_at` for `commit`, by the time of the thing itself for `note`,
+    `approval`, `reopening` and `release`, and by the last change for `merge_request`, `issue`, `pipeline`, `job` and
+    `deployment`. What is forgotten is missing in the numbers; what GitLab sends again is counted again.
+    """
+
+    keep_emails: bool = True
+    """Whether e-mail addresses are stored. If false, all new ones become pseudonyms, in raw deliveries too.
+
+    A pseudonym is a hash without a key: people are still matched by e-mail, and who guesses an address can check it.
+    """
+
+    def needed_database_url(self) -> str:
+        """Where the numbers are kept, for those who cannot do without. Raises SettingsError."""
+        if self.database_url is None:
+            raise SettingsError("GITPULSE_DATABASE_URL: is not set")
+        return self.database_url

@@ -105,7 +105,18 @@ TAKEN = [
     (PROJECT, group(group="7", groupMode="GroupHook", events=["Push", "Member", "Subgroup", "Project"])),
     (PROJECT, group(group="acme/platform", groupMode="ProjectHooks")),
     (TEAM, team()),
-    (TEAM, team({"name": "Doležal", "emails": ["d@acme.example"], "names": ["Dmitri"], "usernames": ["dmi.tri_1"]})),
+    (
+        TEAM,
+        team(
+            {
+                "name": "Doležal",
+                "emails": ["d@acme.example"],
+                "names": ["Dmitri"],
+                "usernames": ["dmi.tri_1"],
+                "gitlabIDs": [7],
+            }
+        ),
+    ),
     (TEAM, team(bots=["renovate*", "*[bot]@acme.example"], timeZone="America/Argentina/Buenos_Aires")),
     (TEAM, team(timeZone="Etc/GMT+1")),
 ]
@@ -159,7 +170,8 @@ REFUSED = [
     (TEAM, team({"name": "A"}, {"name": "A"}), "spec.members[1]", "Duplicate value"),
     (TEAM, team({"name": "A", "emails": ["acme.example"]}), "spec.members[0].emails[0]", "should match"),
     (TEAM, team({"name": "A", "usernames": ["@a"]}), "spec.members[0].usernames[0]", "should match"),
-    (TEAM, team(bots=["*"]), "spec.bots[0]", 'must not be "*" alone'),
+    (TEAM, team({"name": "A", "gitlabIDs": [0]}), "spec.members[0].gitlabIDs[0]", "greater than or equal to 1"),
+    (TEAM, team(bots=["**"]), "spec.bots[0]", 'must not be "*" alone'),
     (TEAM, team(timeZone="Berlin, Germany"), "spec.timeZone", "must be the IANA name of a time zone"),
 ]
 

@@ -35,10 +35,9 @@ from gitpulse_service.contract import (
     seal,
 )
 from gitpulse_service.log.redis_log import GROUP, stream
-from gitpulse_service.store import queries, tables
+from gitpulse_service.store import keys, queries, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.rows import project_key
 from harness.processes import SCRIPTS, answers, free_port, running
 from harness.redis import redis_server
 from harness.sender import Delivery, Sender
@@ -231,9 +230,10 @@ class Casualties:
         span = queries.Span(None, None)
         pushes = commits = 0
         for hook in range(HOOKS):
-            summary = await queries.summary(self._engine, project_key(_INSTANCE, _project(number, hook)), span)
-            pushes += summary.pushes
-            commits += sum(author.commits for author in summary.authors)
+            of = [keys.project(_INSTANCE, _project(number, hook))]
+            counted = await queries.totals(self._engine, ("pushes", "commits"), span, projects=of)
+            pushes += counted["pushes"].count
+            commits += counted["commits"].count
         foreign = len(set(stored) - {delivery.name for delivery in deliveries})
         figures.counted = min(pushes, commits, len(stored))
         figures.lost = len(accepted - set(stored)) + len(stored) - figures.counted

@@ -48,7 +48,13 @@ class Cluster:
         self.plane, self.simulator = plane, simulator
         self.namespace = plane.namespace("handlers")
         self.settings = OperatorSettings.model_validate(
-            {"redis_url": redis_url, "installation_key": key, "public_url": PUBLIC_URL, "metrics_port": 0}
+            {
+                "redis_url": redis_url,
+                "installation_key": key,
+                "public_url": PUBLIC_URL,
+                "metrics_port": 0,
+                "backfill_days": 0,
+            }
             | {"watch_namespaces": self.namespace, **settings}
         )
 
@@ -125,7 +131,7 @@ class Cluster:
 
     def versions(self) -> dict[str, str]:
         """resourceVersion of everything in the namespace that somebody could have written."""
-        kinds = "gitpulseprojects,gitlabconnections,secrets,events"
+        kinds = "gitpulseprojects,gitlabconnections,gitpulseteams,secrets,events"
         found = json.loads(self.kubectl("get", kinds, "-o", "json"))
         return {f"{i['kind']}/{i['metadata']['name']}": i["metadata"]["resourceVersion"] for i in found["items"]}
 

@@ -41,7 +41,7 @@ with atheris.instrument_imports(include=["gitpulse_service"]):
     from gitpulse_service.receiver.refusals import RefusalNotes
     from gitpulse_service.receiver.verification import Refusal, verify
     from gitpulse_service.receiver.webhook import Webhook
-    from gitpulse_service.store.rows import rows_of
+    from gitpulse_service.store.telling import rows_of
 
 import contextlib
 

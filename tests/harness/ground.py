@@ -124,7 +124,13 @@ class Ground:
         self.state = folder / "state.json"
         self.runner = asyncio.Runner(loop_factory=Loop)
         self.settings = OperatorSettings.model_validate(
-            {"redis_url": redis_url, "installation_key": KEY, "public_url": self.public_url, "gitlab_threads": 1}
+            {
+                "redis_url": redis_url,
+                "installation_key": KEY,
+                "public_url": self.public_url,
+                "gitlab_threads": 1,
+                "backfill_days": 0,
+            }
         )
         self.later = 0.0
         self.laggard: tuple[dict[str, Route], str] | None = None

@@ -12,6 +12,7 @@ import yaml
 
 from gitpulse_operator.adapters.manifests import NAMESPACE
 from gitpulse_operator.local import Reconciled, reconcile_folder
+from gitpulse_operator.names import TEAM
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import DIRECTORY, Route, unseal
 from gitpulse_sim.hook import Hook
@@ -22,6 +23,13 @@ PUBLIC_URL = "https://gitpulse.example.com"
 
 def resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "gitpulse.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def _team(place: str, spec: dict[str, Any]) -> dict[str, Any]:
+    namespace, _, name = place.partition("/")
+    made = resource("GitPulseTeam", name, spec)
+    made["metadata"]["namespace"] = namespace
+    return made
 
 
 class House:
@@ -36,11 +44,13 @@ class House:
         self.connection: dict[str, Any] = {"url": simulator.url, "tokenSecretRef": {"name": "gitlab-token"}}
         self.token = simulator.token
         self.projects: dict[str, dict[str, Any]] = {"website": self.project()}
+        self.teams: dict[str, dict[str, Any]] = {}
+        """By `namespace/name`."""
         self.annotations: dict[str, dict[str, str]] = {}
         """Of projects and the connection, by name."""
         self.secrets: dict[str, dict[str, str]] = {}
         """What the user brings, by the names of Secrets."""
-        self.settings: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {"backfill_days": 0}
 
     @staticmethod
     def project(**spec: Any) -> dict[str, Any]:
@@ -58,6 +68,7 @@ class House:
             *({"kind": "Secret", "metadata": {"name": name}, "stringData": data} for name, data in secrets.items()),
             *(resource("GitPulseProject", name, spec) for name, spec in self.projects.items()),
         ]
+        documents = [*documents, *(_team(place, spec) for place, spec in self.teams.items())]
         for document in documents:
             document["metadata"]["annotations"] = self.annotations.get(document["metadata"]["name"], {})
         (self.manifests / "all.yaml").write_text(yaml.safe_dump_all(documents))
@@ -65,9 +76,11 @@ class House:
         return OperatorSettings.model_validate({**fields, "gitlab_timeout": 5, **self.settings})
 
     async def run(self) -> dict[str, Reconciled]:
-        """One run over everything. The result is by name."""
+        """One run over everything. The result is by name, of teams by `namespace/name`."""
         done = await reconcile_folder(self.write(), [self.manifests], state=self.state)
-        return {each.ref.name: each for each in done}
+        return {
+            each.ref.name if each.ref.kind != TEAM else f"{each.ref.namespace}/{each.ref.name}": each for each in done
+        }
 
     @property
     def redis(self) -> redis_client.Redis:

@@ -3,14 +3,16 @@
 import os
 
 import pytest
+from cryptography.exceptions import InvalidTag
 
 from gitpulse_service.contract import (
-    Backfill,
+    Access,
     Credential,
     InstallationKey,
     Route,
     SettingsError,
     SharedSettings,
+    Team,
     Unsealable,
     hook_id,
     installation_id,
@@ -50,6 +52,16 @@ def test_a_sealed_route_opens_to_itself_and_shows_nothing():
 def test_what_was_not_sealed_for_this_hook_does_not_open(key, hook, change):
     with pytest.raises(Unsealable, match="GITPULSE_INSTALLATION_KEY"):
         unseal(key, hook, change(seal(KEY, ROUTE)))
+
+
+def test_a_team_opens_as_itself_alone():
+    team = Team("website", namespace="team")
+    sealed = seal(KEY, team)
+    assert unseal(KEY, "team/website", sealed, Team) == team
+    for place, kind in (("other/website", Team), ("team/website", Route), ("team/website", Access)):
+        with pytest.raises(Unsealable) as refusal:
+            unseal(KEY, place, sealed, kind)
+        assert isinstance(refusal.value.__cause__, InvalidTag)
 
 
 def test_a_credential_never_shows_its_secrets():
@@ -140,13 +152,13 @@ def test_a_sentinel_urls_unknown_option_is_named(option):
         sentinels(f"redis+sentinel://one:1/main?{option}=1")
 
 
-def test_a_request_for_a_backfill_opens_as_nothing_else_and_shows_no_token():
-    request = Backfill("hook", 1, 2, "project/42", "https://gitlab.example.com", "glpat-secret", None, 2.5)
-    sealed = seal(KEY, request)
-    assert unseal(KEY, "hook", sealed, Backfill) == request
+def test_an_access_opens_as_nothing_else_and_shows_no_token():
+    access = Access("hook", "https://gitlab.example.com", "glpat-secret")
+    sealed = seal(KEY, access)
+    assert unseal(KEY, "hook", sealed, Access) == access
     assert b"glpat" not in sealed
-    assert "glpat" not in repr(request)
+    assert "glpat" not in repr(access)
     with pytest.raises(Unsealable):
         unseal(KEY, "hook", sealed)
     with pytest.raises(Unsealable):
-        unseal(KEY, "hook", seal(KEY, ROUTE), Backfill)
+        unseal(KEY, "hook", seal(KEY, ROUTE), Access)

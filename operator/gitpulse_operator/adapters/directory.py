@@ -19,15 +19,21 @@ from redis.exceptions import ReadOnlyError, RedisError
 from gitpulse_operator.domain.delivery import Feedback
 from gitpulse_operator.errors import DirectoryUnavailable
 from gitpulse_service.contract import (
+    ACCESSES,
     BACKFILLS,
     DIRECTORY,
     DIRECTORY_ACKS,
     DIRECTORY_CHANGES,
     DIRECTORY_CHANGES_KEPT,
     DIRECTORY_SHARDS,
+    FILLINGS,
+    TEAMS,
+    Access,
     Backfill,
     Filling,
     Route,
+    Sealed,
+    Team,
     Unsealable,
     feedback_key,
     seal,
@@ -72,10 +78,20 @@ class RedisDirectory:
             await self._run(together.execute())
 
     async def withdraw(self, hook_id: str) -> None:
-        async with self._redis.pipeline(transaction=True) as both:
-            both.hdel(DIRECTORY, hook_id)
-            both.xadd(DIRECTORY_CHANGES, {"hook": hook_id}, maxlen=DIRECTORY_CHANGES_KEPT, approximate=True)
-            await self._run(both.execute())
+        async with self._redis.pipeline(transaction=True) as together:
+            for key in (DIRECTORY, BACKFILLS, FILLINGS):
+                together.hdel(key, hook_id)
+            together.xadd(DIRECTORY_CHANGES, {"hook": hook_id}, maxlen=DIRECTORY_CHANGES_KEPT, approximate=True)
+            await self._run(together.execute())
+
+    async def grant(self, access: Access) -> None:
+        """Lets workers ask a GitLab through this connection."""
+        known = cast("bytes | None", await self._run(self._redis.hget(ACCESSES, access.name)))
+        if not self._is(access, known):
+            await self._run(self._redis.hset(ACCESSES, access.name, cast("Any", seal(self._key, access))))
+
+    async def revoke(self, name: str) -> None:
+        await self._run(self._redis.hdel(ACCESSES, name))
 
     async def mark_complete(self) -> None:
         """Says that every route that we know is published: what is not there is not ours."""
@@ -100,7 +116,9 @@ class RedisDirectory:
         async with self._redis.pipeline(transaction=False) as all_of_them:
             for hook_id in hook_ids:
                 all_of_them.hgetall(feedback_key(hook_id))
-            return [_feedback(found) for found in await self._run(all_of_them.execute())]
+                all_of_them.hget(FILLINGS, hook_id)
+            found = await self._run(all_of_them.execute())
+        return [_feedback(*each) for each in zip(found[::2], found[1::2], strict=True)]
 
     async def note_off(self, hook_id: str, last: int) -> None:
         """Notes that GitLab drops what happens since `last` (Unix milliseconds; 0: now), if it is not noted yet."""
@@ -111,16 +129,26 @@ class RedisDirectory:
 
     async def hand_over(self, request: Backfill) -> None:
         """Asks workers for a backfill, in place of one of the same hook that they are not done with."""
-        begun = msgspec.json.encode(Filling(request.since, request.until))
         async with self._redis.pipeline(transaction=True) as together:
-            together.hset(BACKFILLS, request.hook_id, cast("Any", seal(self._key, request)))
-            together.hset(feedback_key(request.hook_id), "backfill", cast("Any", begun))
-            together.hdel(feedback_key(request.hook_id), "off")
+            together.hset(BACKFILLS, request.name, cast("Any", msgspec.json.encode(request)))
+            together.hset(FILLINGS, request.name, cast("Any", msgspec.json.encode(Filling.begun(request))))
+            together.hdel(feedback_key(request.name), "off")
             await self._run(together.execute())
 
-    def _is(self, route: Route, sealed: bytes | None) -> bool:
+    async def teams(self) -> list[tuple[str, str]]:
+        keys = cast("list[bytes]", await self._run(cast("Any", self._redis.hkeys(TEAMS))))
+        return [(namespace, name) for key in keys for namespace, _, name in [key.decode().partition("/")]]
+
+    async def publish_team(self, team: Team) -> None:
+        if not self._is(team, await self._run(self._redis.hget(TEAMS, team.key))):
+            await self._run(self._redis.hset(TEAMS, team.key, cast("Any", seal(self._key, team))))
+
+    async def withdraw_team(self, namespace: str, name: str) -> None:
+        await self._run(self._redis.hdel(TEAMS, f"{namespace}/{name}"))
+
+    def _is(self, record: Sealed, sealed: bytes | None) -> bool:
         try:
-            return sealed is not None and unseal(self._key, route.hook_id, sealed) == route
+            return sealed is not None and unseal(self._key, record.key, sealed, type(record)) == record
         except Unsealable:  # another installation's key, or damaged: ours replaces it
             return False
 
@@ -146,14 +174,8 @@ def _connect(url: str) -> tuple[Redis, list[Redis]]:
     return asked.master_for(place.master), asked.sentinels
 
 
-def _feedback(found: dict[bytes, bytes]) -> Feedback:
+def _feedback(found: dict[bytes, bytes], backfill: bytes | None) -> Feedback:
     notes = {field.decode(): value.decode() for field, value in found.items()}
     accepted = {int(k.removeprefix("accepted:")): int(v) for k, v in notes.items() if k.startswith("accepted:")}
-    refused, off = notes.get("refused"), notes.get("off")
-    return Feedback(
-        accepted,
-        int(refused) if refused else None,
-        notes.get("refused:reason", ""),
-        int(off) if off else None,
-        notes.get("backfill", ""),
-    )
+    refused, off, changed = (int(notes[name]) if name in notes else None for name in ("refused", "off", "changed"))
+    return Feedback(accepted, refused, notes.get("refused:reason", ""), off, (backfill or b"").decode(), changed)

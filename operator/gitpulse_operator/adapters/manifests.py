@@ -19,7 +19,7 @@ import yaml
 
 from gitpulse_operator.domain.patch import merged
 from gitpulse_operator.errors import OperatorError
-from gitpulse_operator.names import API_VERSION, CONNECTION, FINALIZER, GROUP, PROJECT
+from gitpulse_operator.names import API_VERSION, FINALIZER, GROUP, PLURALS, PROJECT
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource, mapping
 
 logger = logging.getLogger(__name__)
@@ -43,13 +43,12 @@ class FolderCluster:
         self._state: dict[str, dict[str, Any]] = json.loads(state.read_text()) if state.exists() else {}
         self._secrets: dict[tuple[str, str], dict[str, bytes]] = {}
         self._bodies: dict[Ref, dict[str, Any]] = {}
-        for file in _files(manifests):
-            for document in _documents(file):
-                self._add(file, document)
+        for file, document in documents(manifests):
+            self._add(file, document)
 
     def refs(self) -> list[Ref]:
-        """All connections, then all projects."""
-        return sorted(self._bodies, key=lambda ref: ((CONNECTION, PROJECT).index(ref.kind), ref.namespace, ref.name))
+        """All connections, then all projects, then all teams."""
+        return sorted(self._bodies, key=lambda ref: (list(PLURALS).index(ref.kind), ref.namespace, ref.name))
 
     def removed(self) -> list[Resource]:
         """Projects that the state knows and the files no longer have."""
@@ -113,7 +112,7 @@ class FolderCluster:
             raise ManifestInvalid(f"{file}: a {kind} without `metadata.name`")
         if kind == "Secret":
             self._secrets[namespace, name] = _secret_data(file, document)
-        elif kind in (CONNECTION, PROJECT):
+        elif kind in PLURALS:
             ref = Ref(kind, namespace, name)
             if ref in self._bodies:
                 raise ManifestInvalid(f"{file}: {ref} is there twice")
@@ -153,6 +152,11 @@ def _key(ref: Ref) -> str:
 def _ref(key: str) -> Ref:
     kind, namespace, name = key.split("/")
     return Ref(kind, namespace, name)
+
+
+def documents(manifests: Iterable[Path]) -> Iterator[tuple[Path, Body]]:
+    """All YAML documents of these files or folders of them. Raises ManifestInvalid."""
+    return ((file, document) for file in _files(manifests) for document in _documents(file))
 
 
 def _files(manifests: Iterable[Path]) -> Iterator[Path]:

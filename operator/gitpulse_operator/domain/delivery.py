@@ -35,6 +35,8 @@ class Feedback:
     """The last authentic delivery before GitLab began to drop what happened; None: it drops nothing that we know of."""
     backfill: str = ""
     """What workers say of the newest one, in their words."""
+    changed: int | None = None
+    """The last delivery about members, subgroups or projects of the group."""
 
     @property
     def last(self) -> int:
@@ -115,6 +117,8 @@ def delivering(
 
 def is_news(before: Condition | None, feedback: Feedback, seen: Feedback | None, now: datetime) -> bool:
     """Whether a run over the hook would say something else than `before`, by what receivers have noted since `seen`."""
+    if seen is not None and feedback.changed != seen.changed:
+        return True
     match before.reason if before else None:
         case "NoDeliveryYet":
             return feedback.last > 0 or feedback.refusing

@@ -7,10 +7,12 @@ words of the messages are those of `crds/*.yaml`, which a test holds together.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from gitpulse_operator.domain.events import GROUP_ONLY, TOGGLES, ParentKind
 from gitpulse_operator.errors import SpecInvalid
@@ -21,6 +23,12 @@ DURATION = re.compile(r"([0-9]{1,6}(h|m|s))+")
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 KEY = re.compile(r"[-._a-zA-Z0-9]+")
 ANY = re.compile(r".+", re.DOTALL)
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+USERNAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
+BOT = re.compile(r"\**[^*].*", re.DOTALL)
+ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+
+T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -71,6 +79,32 @@ class ProjectSpec:
     suspend: bool
 
 
+@dataclass(frozen=True, slots=True)
+class MemberSpec:
+    """A person, and under what names they appear."""
+
+    name: str
+    emails: tuple[str, ...]
+    names: tuple[str, ...]
+    usernames: tuple[str, ...]
+    gitlab_ids: tuple[int, ...]
+
+    def aliases(self) -> set[str]:
+        """All that stands for them, as a sentence names it; case is no difference."""
+        several = [("the e-mail address", self.emails), ("the name", (self.name, *self.names))]
+        several += [("the user name", self.usernames), ("the GitLab id", tuple(map(str, self.gitlab_ids)))]
+        return {f'{kind} "{" ".join(text.split()).casefold()}"' for kind, texts in several for text in texts}
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSpec:
+    """People whose work is counted together."""
+
+    members: tuple[MemberSpec, ...]
+    bots: tuple[str, ...]
+    time_zone: str
+
+
 def parse_connection(spec: Mapping[str, object]) -> ConnectionSpec:
     """Reads a GitLabConnection's spec. Raises SpecInvalid."""
     reader = _Reader(spec)
@@ -117,6 +151,31 @@ def parse_project(spec: Mapping[str, object]) -> ProjectSpec:
         adoption_policy=reader.one_of("adoptionPolicy", "Adopt", "Observe"),
         team=team.text("name", NAME) if team else None,
         suspend=reader.flag("suspend", default=False),
+    )
+
+
+def parse_team(spec: Mapping[str, object]) -> TeamSpec:
+    """Reads a GitPulseTeam's spec. Raises SpecInvalid."""
+    reader = _Reader(spec).only("members", "bots", "timeZone")
+    members = reader.each("members", _member)
+    if not members:
+        raise SpecInvalid("`members` must be a list with at least one person")
+    zone = reader.text("timeZone", ZONE, "UTC")
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise SpecInvalid(f'`timeZone` must be the IANA name of a time zone; there is no "{zone}"') from None
+    return TeamSpec(members, reader.texts("bots", BOT), zone)
+
+
+def _member(entries: _Reader, field: str) -> MemberSpec:
+    reader = entries.part(field).only("name", "emails", "names", "usernames", "gitlabIDs")
+    return MemberSpec(
+        name=reader.text("name"),
+        emails=reader.texts("emails", EMAIL),
+        names=reader.texts("names"),
+        usernames=reader.texts("usernames", USERNAME),
+        gitlab_ids=reader.each("gitlabIDs", lambda ids, it: ids.number(it, default=0, least=1, most=2**63 - 1)),
     )
 
 
@@ -189,6 +248,11 @@ class _Reader:
     def __bool__(self) -> bool:
         return bool(self._values)
 
+    def only(self, *fields: str) -> _Reader:
+        if unknown := sorted(set(self._values) - set(fields)):
+            raise SpecInvalid(f"`{self._path}{unknown[0]}` is not known here; known are {', '.join(fields)}")
+        return self
+
     def get(self, field: str, default: object = None) -> object:
         value = self._values.get(field)
         if value is None:
@@ -210,6 +274,16 @@ class _Reader:
         if value != default and not pattern.fullmatch(value):
             raise SpecInvalid(f'`{self._path}{field}` must not be "{value[:100]}": it must match {pattern.pattern}')
         return value
+
+    def each(self, field: str, read: Callable[[_Reader, str], T]) -> tuple[T, ...]:
+        values = self.get(field, [])
+        if not isinstance(values, list):
+            raise SpecInvalid(f"`{self._path}{field}` must be a list")
+        entries = {f"{field}[{number}]": value for number, value in enumerate(values)}
+        return tuple(read(_Reader(entries, self._path), name) for name in entries)
+
+    def texts(self, field: str, pattern: re.Pattern[str] = ANY) -> tuple[str, ...]:
+        return self.each(field, lambda entries, name: entries.text(name, pattern))
 
     def flag(self, field: str, *, default: bool) -> bool:
         value = self.get(field, default)

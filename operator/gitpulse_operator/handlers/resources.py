@@ -15,7 +15,7 @@ CLEANUP_SLACK = 300.0
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
-    """Connections, projects, and Secrets that carry our label."""
+    """Connections, projects, teams, and Secrets that carry our label."""
 
     for plural in PLURALS.values():
 
@@ -23,6 +23,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
         async def seen(event: kopf.RawEvent, **_: object) -> None:
             if event["type"] == "DELETED":
                 operator.control.gone(event["object"])
+                await operator.control.revoke(event["object"])
             else:
                 operator.control.seen(event["object"])
                 await operator.control.admit(event["object"])

@@ -1,4 +1,4 @@
-"""Has workers fetch what GitLab sent nobody, and tells how that ended. See docs/decisions/0008."""
+"""Has workers fetch what GitLab sent nobody, and tells how that ended. See docs/decisions/0008 and 0041."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Note, Resource, mapping
 from gitpulse_service.contract import Backfill, Filling
 
-SHARE = 0.25
-"""Of a connection's requests a second: what workers may send beside the operator."""
 
-
-async def fill(resource: Resource, hook: Hook, found: Findings, world: World) -> None:
-    """Hands a gap over to the workers once the hook delivers again, and follows what they say."""
+async def fill(resource: Resource, hook: Hook, found: Findings, world: World, *, delivers: bool) -> None:
+    """Hands over to the workers what was before a new hook, or a gap once it delivers again; follows what they say."""
     (feedback,) = await world.directory.feedback(hook.id)
     before = mapping(mapping(resource.status.get("repair")).get("backfill"))
     filling = _noted(feedback)
-    if since := _begins(resource, found, feedback, before):
+    since = _begins(resource, found, feedback, before) if delivers else None
+    if since is None and _is_new(resource, found, feedback, before):
+        since = int((world.clock() - world.history).timestamp()) if world.history else None
+    if since is not None:
         if filling and filling.state != "Done":  # both gaps at once
             since = min(since, filling.since)
-        filling = Filling(since, int(world.clock().timestamp()))
-        spec, token = hook.gitlab.access()
-        share, window = spec.requests_per_second * SHARE, (filling.since, filling.until)
-        request = Backfill(hook.id, *window, hook.parent.key, spec.url, token, spec.ca_bundle, share)
+        now = int(world.clock().timestamp())
+        request = Backfill(hook.id, hook.id, hook.gitlab.url, hook.parent.key, since, now)
+        filling = Filling.begun(request)
         await world.directory.hand_over(request)
     if filling is None:
         return
@@ -53,18 +52,28 @@ def _noted(feedback: Feedback) -> Filling | None:
 def _begins(resource: Resource, found: Findings, feedback: Feedback, before: Mapping[str, object]) -> int | None:
     """From when on (Unix seconds) something is missing that nobody has been asked to fetch."""
     assert found.hook is not None
-    assert found.parent is not None
     status, since = resource.status, before.get("from")
     if feedback.off:
         return feedback.off // 1000
-    same = mapping(status.get("target")).get("id") == found.parent.id
-    if same and feedback.last and status.get("hookID") not in (None, found.hook.id):  # somebody had deleted it
+    if (
+        _is_same(resource, found) and feedback.last and status.get("hookID") not in (None, found.hook.id)
+    ):  # somebody had deleted it
         return feedback.last // 1000
     lost = before.get("state") == "Running" and not feedback.backfill
     asked = resource.requested is not None and resource.requested != status.get("lastHandledReconcileAt")
     if isinstance(since, str) and (lost or (before.get("state") == "Failed" and asked)):
         return int(datetime.fromisoformat(since).timestamp())
     return None
+
+
+def _is_new(resource: Resource, found: Findings, feedback: Feedback, before: Mapping[str, object]) -> bool:
+    """Whether nobody has been asked yet for what was before the hook."""
+    return not feedback.backfill and not (before and _is_same(resource, found))
+
+
+def _is_same(resource: Resource, found: Findings) -> bool:
+    assert found.parent is not None
+    return mapping(resource.status.get("target")).get("id") == found.parent.id
 
 
 def _shown(filling: Filling) -> dict[str, object]:

@@ -6,7 +6,10 @@ from gitpulse_operator.domain.conditions import CREDENTIALS_VALID, READY, Condit
 from gitpulse_operator.errors import CredentialsError, InsufficientScope, OperatorError
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Outcome, Resource
+from gitpulse_service.contract import Access
 
+SHARE = 0.25
+"""Of a connection's requests a second: what workers may send beside the operator."""
 KNOWN = ("version", "tier", "scopes", "tokenExpiresAt")
 """What a status keeps of an earlier look when GitLab cannot be asked."""
 
@@ -34,6 +37,9 @@ async def reconcile_connection(resource: Resource, world: World) -> Outcome:
 
 async def _look(resource: Resource, world: World, status: dict[str, object]) -> None:
     gitlab = await world.connections.reopen(resource.ref.namespace, resource.ref.name)
+    spec, secret = gitlab.access()
+    name, share = f"{resource.ref.namespace}/{resource.ref.name}", spec.requests_per_second * SHARE
+    await world.directory.grant(Access(name, spec.url, secret, spec.ca_bundle, share))
     status["version"] = await gitlab.version(fresh=True)
     token = await gitlab.token()
     status.pop("scopes", None)

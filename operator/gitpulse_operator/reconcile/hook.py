@@ -25,7 +25,7 @@ from gitpulse_operator.reconcile import deliveries
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.ports import GitLab, World
 from gitpulse_operator.reconcile.repair import repair
-from gitpulse_operator.reconcile.resource import Note, Resource
+from gitpulse_operator.reconcile.resource import Note, Resource, mapping
 from gitpulse_operator.reconcile.rotation import NO_SIGNATURE, Rotation, stored
 from gitpulse_service.contract import WEBHOOK_PATH, Credential, Route, hook_id, installation_id
 
@@ -275,4 +275,5 @@ def _route(
         instance=instance,
         credentials=tuple(Credential(s.generation, s.token, s.signing_key) for s in secrets),
         require_signature=verification == "SigningToken",
+        connection=f"{resource.ref.namespace}/{mapping(resource.spec.get('connectionRef')).get('name')}",
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from gitpulse_operator.domain.delivery import Feedback, Log
@@ -19,7 +19,7 @@ from gitpulse_operator.domain.spec import ConnectionSpec
 from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.reconcile.memory import Memory
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
-from gitpulse_service.contract import Backfill, Route
+from gitpulse_service.contract import Access, Backfill, Route, Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Cluster(Protocol):
 
 
 class Directory(Protocol):
-    """The routes that receivers know."""
+    """What receivers and workers know: the routes of hooks, and the teams."""
 
     async def publish(self, *routes: Route) -> None:
         """Makes routes known, unless they are just so already."""
@@ -152,6 +152,14 @@ class Directory(Protocol):
 
     async def withdraw(self, hook_id: str) -> None:
         """Makes the route unknown."""
+        ...
+
+    async def grant(self, access: Access) -> None:
+        """Lets workers ask a GitLab through this connection."""
+        ...
+
+    async def revoke(self, name: str) -> None:
+        """No longer, for the connection is gone."""
         ...
 
     async def mark_complete(self) -> None:
@@ -176,6 +184,18 @@ class Directory(Protocol):
 
     async def hand_over(self, request: Backfill) -> None:
         """Asks workers for a backfill, in place of one of the same hook that they are not done with."""
+        ...
+
+    async def teams(self) -> list[tuple[str, str]]:
+        """Namespace and name of all teams that are known there."""
+        ...
+
+    async def publish_team(self, team: Team) -> None:
+        """Makes a team known, unless it is just so already."""
+        ...
+
+    async def withdraw_team(self, namespace: str, name: str) -> None:
+        """Makes a team unknown; one that is not known is fine."""
         ...
 
     async def acknowledgements(self) -> Mapping[str, tuple[str, int]]:
@@ -227,5 +247,7 @@ class World:
     pace: Pace
     clock: Clock
     entropy: Entropy
+    history: timedelta = timedelta()
+    """How much of what was before a hook is fetched when it is new."""
     memory: Memory = field(default_factory=Memory)
     inventory: Inventory = field(default_factory=Inventory)

@@ -18,11 +18,12 @@ IMPOSSIBLE = Attempt("impossible")
 
 
 async def repair(resource: Resource, hook: Hook, found: Findings, world: World) -> None:
-    """Once deliveries arrive again: what failed is sent again, and what was never sent is fetched."""
+    """Once deliveries arrive again: what failed is sent again. What was never sent is fetched."""
     assert found.delivering is not None
-    if found.delivering.status == "True":
+    delivers = found.delivering.status == "True"
+    if delivers:
         await _send_again(resource, hook, found, world)
-        await fill(resource, hook, found, world)
+    await fill(resource, hook, found, world, delivers=delivers)
 
 
 async def _send_again(resource: Resource, hook: Hook, found: Findings, world: World) -> None:

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from gitpulse_operator.domain.patch import merge_patch, merged
 from gitpulse_operator.errors import Defect, OperatorError
 from gitpulse_operator.metrics import QUEUE_RETRIES, RECONCILE_ERRORS, RECONCILE_TIME, RECONCILE_TOTAL, STATUS_WRITES
-from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.names import CONNECTION, PROJECT, TEAM
 from gitpulse_operator.reconcile.connection import reconcile_connection
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.project import cleanup_project, reconcile_project
 from gitpulse_operator.reconcile.resource import Body, Outcome, Ref, Resource, mapping
 from gitpulse_operator.reconcile.rotations import Rotations
+from gitpulse_operator.reconcile.team import reconcile_team
 
 logger = logging.getLogger(__name__)
 
 RECONCILERS: dict[str, Callable[[Resource, World], Awaitable[Outcome]]] = {
     CONNECTION: reconcile_connection,
     PROJECT: reconcile_project,
+    TEAM: reconcile_team,
 }
 
 FIRST_RETRY = 1.0
@@ -69,6 +71,8 @@ class Runner:
                 self._rotations.forget(ref)
             if resource and ref.member and resource.deleted_at:
                 await self._take_leave(resource)
+            if ref.kind == TEAM and (resource is None or resource.deleted_at):
+                await self._world.directory.withdraw_team(ref.namespace, ref.name)
             if resource is None or resource.deleted_at or (ref.kind == PROJECT and not resource.held):
                 return Run(None)
             if not ref.member:

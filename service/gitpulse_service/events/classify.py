@@ -8,15 +8,20 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """The kinds that are kept, named as in `object_kind`: those that a number is, or will be, made of."""
+    """The kinds that are kept, named as in `object_kind`: those that a number is made of."""
 
     PUSH = "push"
+    TAG_PUSH = "tag_push"
     MERGE_REQUEST = "merge_request"
     NOTE = "note"
     ISSUE = "issue"
+    WORK_ITEM = "work_item"
     PIPELINE = "pipeline"
     JOB = "build"
     DEPLOYMENT = "deployment"
+    RELEASE = "release"
+    GROUP = "group"
+    """Members, subgroups and projects of a group, which have an `event_name` and no `object_kind`."""
 
 
 class Ignored(StrEnum):
@@ -36,10 +41,7 @@ class Malformed(StrEnum):
 
 
 def classify(event: str, body: bytes) -> Kind | Ignored | Malformed:
-    """The body decides; `event`, the `X-Gitlab-Event` header, only where a body of GitLab's own does not say.
-
-    Member, subgroup and project events of groups have an `event_name` and no `object_kind`.
-    """
+    """The body decides; `event`, the `X-Gitlab-Event` header, only where a body of GitLab's own does not say."""
     try:
         head = _decode(body)
         name = _text(head.object_kind) or _text(head.event_name)
@@ -77,9 +79,15 @@ def _text(value: msgspec.Raw) -> str | msgspec.Raw | None:
 
 _decode_text = msgspec.json.Decoder(str).decode
 _decode = msgspec.json.Decoder(_Head).decode
-_KINDS = {kind.value: kind for kind in Kind}
+_OF_GROUPS = (
+    *("user_add_to_group", "user_update_for_group", "user_remove_from_group"),
+    *("user_access_request_to_group", "user_access_request_denied_for_group"),
+    *("subgroup_create", "subgroup_destroy", "project_create", "project_destroy"),
+)
+_KINDS = {kind.value: kind for kind in Kind if kind is not Kind.GROUP} | dict.fromkeys(_OF_GROUPS, Kind.GROUP)
 _BY_HEADER = {
     "Push Hook": Kind.PUSH,
+    "Tag Push Hook": Kind.TAG_PUSH,
     "Merge Request Hook": Kind.MERGE_REQUEST,
     "Note Hook": Kind.NOTE,
     "Confidential Note Hook": Kind.NOTE,
@@ -88,4 +96,5 @@ _BY_HEADER = {
     "Pipeline Hook": Kind.PIPELINE,
     "Job Hook": Kind.JOB,
     "Deployment Hook": Kind.DEPLOYMENT,
+    "Release Hook": Kind.RELEASE,
 }

@@ -13,23 +13,37 @@ import msgspec
 
 from gitpulse_service.errors import Undecodable
 from gitpulse_service.events.classify import Kind, Malformed, classify
+from gitpulse_service.events.deployment import Deployment
 from gitpulse_service.events.envelope import Envelope
+from gitpulse_service.events.group import GroupChange
 from gitpulse_service.events.issue import Issue
 from gitpulse_service.events.merge_request import MergeRequest
-from gitpulse_service.events.pipeline import Pipeline
+from gitpulse_service.events.note import Note
+from gitpulse_service.events.pipeline import Job, Pipeline
 from gitpulse_service.events.push import Push
+from gitpulse_service.events.release import Release
 from gitpulse_service.events.timestamps import dec_hook
 
-Event: TypeAlias = Push | MergeRequest | Issue | Pipeline
-"""What is counted. Every other kind is kept raw."""
+Event: TypeAlias = Push | MergeRequest | Note | Issue | Pipeline | Job | Deployment | Release | GroupChange
 
-
-_decoders: dict[object, msgspec.json.Decoder[Event]] = {
-    Kind.PUSH: msgspec.json.Decoder(Push, dec_hook=dec_hook),
-    Kind.MERGE_REQUEST: msgspec.json.Decoder(MergeRequest, dec_hook=dec_hook),
-    Kind.ISSUE: msgspec.json.Decoder(Issue, dec_hook=dec_hook),
-    Kind.PIPELINE: msgspec.json.Decoder(Pipeline, dec_hook=dec_hook),
+_TYPES: dict[Kind, type[Event]] = {
+    Kind.PUSH: Push,
+    Kind.TAG_PUSH: Push,
+    Kind.MERGE_REQUEST: MergeRequest,
+    Kind.NOTE: Note,
+    Kind.ISSUE: Issue,
+    Kind.WORK_ITEM: Issue,
+    Kind.PIPELINE: Pipeline,
+    Kind.JOB: Job,
+    Kind.DEPLOYMENT: Deployment,
+    Kind.RELEASE: Release,
+    Kind.GROUP: GroupChange,
 }
+_decoders: dict[object, msgspec.json.Decoder[Event]] = {
+    kind: msgspec.json.Decoder(of_kind, dec_hook=dec_hook) for kind, of_kind in _TYPES.items()
+}
+_OF_GROUPS = {Kind.GROUP, Kind.WORK_ITEM, Kind.NOTE}
+"""Kinds that a group has too: its members, its epics, notes on those."""
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -41,15 +55,17 @@ def decode(envelope: Envelope) -> Event | None:
     decoder = _decoders.get(kind)
     if decoder is None:
         return None
-    body = envelope.body
-    if b"\\u0000" in body:  # GitLab keeps no NUL in a text, and PostgreSQL cannot; a relay may have let one through
-        body = _NUL.sub(rb"\1", body)
     try:
-        event = decoder.decode(body)
+        event = decoder.decode(without_nul(envelope.body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"{kind}: {error}") from None
     if isinstance(event, Push) and event.is_invented:
         return None
-    if event.gitlab_project_id is None:
+    if event.gitlab_project_id is None and kind not in _OF_GROUPS:
         raise Undecodable(f"{kind}: Object missing required field `id` - at `$.project`")
     return event
+
+
+def without_nul(body: bytes) -> bytes:
+    """GitLab keeps no NUL in a text, and PostgreSQL cannot; a relay may have let one through."""
+    return _NUL.sub(rb"\1", body) if b"\\u0000" in body else body

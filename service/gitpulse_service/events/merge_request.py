@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from gitpulse_service.events.project import Id, ProjectEvent
+from gitpulse_service.events.project import Id, ProjectEvent, User
 from gitpulse_service.events.timestamps import Timestamp
+
+_APPROVALS = ("approval", "approved")
+"""Actions: somebody approved, and it was not, or was, enough."""
 
 
 class MergeRequestAttributes(msgspec.Struct, frozen=True, gc=False):
@@ -14,6 +19,9 @@ class MergeRequestAttributes(msgspec.Struct, frozen=True, gc=False):
     id: Id
     iid: Id | None = None
     target_project_id: Id | None = None
+    author_id: Id | None = None
+    source_branch: str | None = None
+    target_branch: str | None = None
     state: str | None = None
     """`opened`, `closed`, `merged` or `locked` (a moment while it is merged)."""
     action: str | None = None
@@ -30,11 +38,18 @@ class MergeRequest(ProjectEvent, frozen=True, gc=False, kw_only=True):
     """Something happened to a merge request."""
 
     object_attributes: MergeRequestAttributes
+    assignees: tuple[User, ...] | None = ()
+    reviewers: tuple[User, ...] | None = ()
 
     @property
     def gitlab_project_id(self) -> int | None:
         """The target project's id on its GitLab, None where the body does not say."""
         return super().gitlab_project_id or self.object_attributes.target_project_id
+
+    @property
+    def users(self) -> Iterator[User]:
+        """Whoever acted, is assigned or reviews."""
+        yield from (*super().users, *(self.assignees or ()), *(self.reviewers or ()))
 
     @property
     def merged_at(self) -> Timestamp | None:
@@ -48,6 +63,17 @@ class MergeRequest(ProjectEvent, frozen=True, gc=False, kw_only=True):
     def closed_at(self) -> Timestamp | None:
         """When it was closed without a merge, as far as this event knows."""
         return self.object_attributes.closed_at or self._when("close")
+
+    @property
+    def is_approval(self) -> bool:
+        """Whether `user` approved it, at `actioned_at`."""
+        return self.object_attributes.action in _APPROVALS
+
+    @property
+    def leaves_moment_open(self) -> bool:
+        """Whether it tells of a merge or an approval and not, to the second, of its moment."""
+        it = self.object_attributes
+        return (it.state == "merged" and it.merged_at is None) or (self.is_approval and it.actioned_at is None)
 
     def _when(self, action: str) -> Timestamp | None:
         it = self.object_attributes

@@ -1,12 +1,13 @@
-"""Push events: what moved, and the commits that came with it. https://docs.gitlab.com/user/project/integrations/webhook_events/"""
+"""Push and tag push events: what moved, and the commits that came with it. https://docs.gitlab.com/user/project/integrations/webhook_events/"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 
-from gitpulse_service.events.project import Id, ProjectEvent, known
+from gitpulse_service.events.project import Id, ProjectEvent, User, known
 from gitpulse_service.events.timestamps import Timestamp
 
 Sha = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -15,6 +16,7 @@ Sha = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _EMPTY_PROJECT_SAMPLE = ("95790bf891e76fee5e1747ab589903a6a1f80f22", "da1560886d4f094c3e6c9ef40349f7d38b5d27d7")
 """`before` and `after` of the invented push that GitLab sends as the test of an empty project: another project's id,
 another instance's URL. Constant since it was written (lib/gitlab/data_builder/push.rb)."""
+_NO_OPTIONS = {b"", b"{}", b"null"}
 
 
 class Author(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +32,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     id: Sha
     timestamp: Timestamp | None = None
     author: Author | None = None
+    added: tuple[str, ...] | None = None
+    modified: tuple[str, ...] | None = None
+    removed: tuple[str, ...] | None = None
+    """Paths, against the first parent; None: not told."""
 
     @property
     def author_name(self) -> str | None:
@@ -47,18 +53,35 @@ Commits = Annotated[tuple[Commit, ...], msgspec.Meta(max_length=10_000)]
 
 
 class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
-    """A branch that moved, was created (`before` is zeros) or deleted (`after` is zeros)."""
+    """A branch or tag that moved, was created (`before` is zeros) or deleted (`after` is zeros)."""
 
-    project_id: Id | None = None
     ref: str | None = None
     before: str | None = None
     after: str | None = None
     commits: Commits | None = ()
+    total_commits_count: int | None = None
+    """How many there are, those that are not listed too."""
+    user_id: Id | None = None
+    user_name: str | None = None
+    user_username: str | None = None
+    user_email: str | None = None
+    push_options: msgspec.Raw = msgspec.Raw()
+    """What was given with `git push -o`; `ci.variable` may be a secret."""
 
     @property
-    def gitlab_project_id(self) -> int | None:
-        """The project's id on its GitLab, None where the body does not say."""
-        return super().gitlab_project_id or self.project_id
+    def who(self) -> int | None:
+        """The id of the account that pushed."""
+        return self.user_id
+
+    @property
+    def users(self) -> Iterator[User]:
+        """Whoever pushed."""
+        yield User(self.user_id, self.user_name, self.user_username, self.user_email)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether it came with options."""
+        return bytes(self.push_options) not in _NO_OPTIONS
 
     @property
     def is_sample(self) -> bool:
@@ -73,3 +96,9 @@ class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
     def is_invented(self) -> bool:
         """Whether this is the test delivery of an empty project, in which nothing is true."""
         return (self.before, self.after) == _EMPTY_PROJECT_SAMPLE
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether all its commits are listed, each with its author's e-mail."""
+        listed = self.commits or ()
+        return (self.total_commits_count or 0) <= len(listed) and all(commit.author_email for commit in listed)

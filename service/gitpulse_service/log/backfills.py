@@ -2,60 +2,70 @@
 
 from __future__ import annotations
 
-import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
-from gitpulse_service.contract import BACKFILLS, Backfill, Filling, Unsealable, feedback_key, unseal
+from gitpulse_service.contract import BACKFILLS, FILLINGS, Backfill, Filling
 from gitpulse_service.log.connection import log_errors
-
-logger = logging.getLogger(__name__)
 
 
 class Backfills:
     """Raises LogUnavailable. Whoever made the client closes it."""
 
-    def __init__(self, client: Redis, installation_key: bytes | None) -> None:
+    def __init__(self, client: Redis) -> None:
         self._redis: Any = client
-        self._key = installation_key
-        self._refused: set[bytes] = set()
 
-    async def pending(self) -> list[tuple[bytes, Backfill]]:
-        """Requests, sealed and open; of one that we cannot open the log tells once."""
+    async def pending(self, instance: str) -> list[Backfill]:
+        """What is wanted of a GitLab, those that measure at last."""
         with log_errors():
-            requests = await self._redis.hgetall(BACKFILLS)
-        return [(sealed, it) for hook, sealed in sorted(requests.items()) if (it := self._open(hook.decode(), sealed))]
+            requests = await self._redis.hvals(BACKFILLS)
+        found = [msgspec.json.decode(request, type=Backfill) for request in requests]
+        return sorted((it for it in found if it.instance == instance), key=lambda it: (it.check, it.name))
 
-    def _open(self, hook: str, sealed: bytes) -> Backfill | None:
-        try:
-            return unseal(self._key or b"", hook, sealed, Backfill)
-        except Unsealable as error:
-            if sealed not in self._refused:
-                why = error if self._key else "set GITPULSE_INSTALLATION_KEY to the operator's own key"
-                logger.error("a backfill (hook %s) waits for another worker: %s", hook, why)  # noqa: TRY400
-            self._refused.add(sealed)
-            return None
+    async def shown(self) -> list[dict[str, object]]:
+        """How far all have come that are wanted or were, for people: a hook's id is nobody's business."""
+        with log_errors():
+            noted = await self._redis.hvals(FILLINGS)
+        fillings = [msgspec.json.decode(each, type=Filling) for each in noted]
+        return [_shown(it) for it in sorted(fillings, key=lambda it: (it.state != "Running", it.instance, it.parent))]
 
     async def filling(self, request: Backfill) -> Filling:
         """How far it has come."""
         with log_errors():
-            noted = await self._redis.hget(feedback_key(request.hook_id), "backfill")
-        new = Filling(request.since, request.until)
-        known = msgspec.json.decode(noted, type=Filling) if noted else new
-        return known if (known.since, known.until) == (new.since, new.until) else new
+            noted = await self._redis.hget(FILLINGS, request.name)
+        known = msgspec.json.decode(noted, type=Filling) if noted else None
+        return known if known and known.is_of(request) else Filling.begun(request)
 
-    async def save(self, hook: str, sealed: bytes, filling: Filling) -> bool:
+    async def ask(self, request: Backfill) -> Backfill:
+        """Has workers begin; where one of this name is under way, that one stays, and is returned."""
+        with log_errors():
+            if await self._redis.hsetnx(BACKFILLS, request.name, encoded := msgspec.json.encode(request)):
+                await self._redis.hset(FILLINGS, request.name, msgspec.json.encode(Filling.begun(request)))
+            known = await self._redis.hget(BACKFILLS, request.name)
+        return msgspec.json.decode(known or encoded, type=Backfill)
+
+    async def save(self, request: Backfill, filling: Filling) -> bool:
         """Notes how far it has come. False: another request has taken its place."""
         with log_errors():
             async with self._redis.pipeline() as both:
                 await both.watch(BACKFILLS)
-                if await both.hget(BACKFILLS, hook) != sealed:
+                known = await both.hget(BACKFILLS, request.name)
+                if known is None or msgspec.json.decode(known, type=Backfill) != request:
                     return False
                 both.multi()
-                both.hset(feedback_key(hook), "backfill", msgspec.json.encode(filling))
+                both.hset(FILLINGS, request.name, msgspec.json.encode(filling))
                 if filling.state != "Running":
-                    both.hdel(BACKFILLS, hook)
+                    both.hdel(BACKFILLS, request.name)
+                    if request.check:  # of which metrics tell
+                        both.hdel(FILLINGS, request.name)
                 await both.execute()
         return True
+
+
+def _shown(it: Filling) -> dict[str, object]:
+    since, until = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}" for at in (it.since, it.until))
+    place = {"name": f"{it.parent} of {it.instance}", "state": it.state, "since": since, "until": until}
+    return {**place, "projects": it.of, "done": it.finished, "left": it.left, "rows": it.counts, "error": it.error}

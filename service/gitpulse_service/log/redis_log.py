@@ -21,6 +21,7 @@ from gitpulse_service import metrics
 from gitpulse_service.contract import feedback_key
 from gitpulse_service.errors import LogFull
 from gitpulse_service.events.envelope import Envelope
+from gitpulse_service.events.group import HEADERS as OF_GROUPS
 from gitpulse_service.log.codec import Corrupt, decode, encode
 from gitpulse_service.log.connection import connect, log_errors
 from gitpulse_service.log.port import Entry, Receipt, Survey
@@ -112,6 +113,7 @@ class RedisEventLog:
             return []
         partitions = [self._partition(e) for e in envelopes]
         notes = {(feedback_key(e.hook_id), f"accepted:{e.generation}"): e.received_at for e in envelopes}
+        notes |= {(feedback_key(e.hook_id), "changed"): e.received_at for e in envelopes if e.event in OF_GROUPS}
         keys = [EPOCHS, WAITING, *self._streams, *map(seen_key, envelopes), *(key for key, _ in notes)]
         arguments: list[str | bytes | int] = [self._partitions, len(envelopes), len(notes), *self._limits]
         for partition, envelope in zip(partitions, envelopes, strict=True):

@@ -1,5 +1,7 @@
 """The query API."""
 
-from gitpulse_service.metrics_api.router import create_router
+from gitpulse_service.metrics_api.app import PREFIX, create_api
+from gitpulse_service.metrics_api.caller import Parts
+from gitpulse_service.metrics_api.live import Hub
 
-__all__ = ["create_router"]
+__all__ = ["PREFIX", "Hub", "Parts", "create_api"]

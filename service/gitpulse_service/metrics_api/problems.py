@@ -1,59 +1,79 @@
-"""Errors as `application/problem+json` (RFC 9457)."""
+"""Errors as `application/problem+json` (RFC 9457), whatever goes wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import logging
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
-from gitpulse_service.errors import StoreUnavailable
+from gitpulse_service.errors import ServiceError
 from gitpulse_service.metrics_api.models import ProblemDetails
 
+logger = logging.getLogger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
+
+DESCRIPTIONS = {
+    HTTPStatus.BAD_REQUEST: "A parameter that is not known, or is not as the schema says.",
+    HTTPStatus.UNAUTHORIZED: "No token, or one that is wrong, revoked or over.",
+    HTTPStatus.FORBIDDEN: "The token is for other teams.",
+    HTTPStatus.NOT_FOUND: "There is no such metric, project, team or person.",
+    HTTPStatus.NOT_ACCEPTABLE: "Answers are JSON or CSV.",
+    HTTPStatus.CONFLICT: "Several GitLabs have such a project: add `instance`.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Each parameter is as it should be; together they make no sense, or too much.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer; try again.",
+}
 
 
 class Problem(Exception):
     """A question that cannot be answered as it is asked."""
 
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status = status
-        self.detail = detail
+        self.status, self.detail, self.headers = status, detail, headers
 
 
-class ProblemRoute(APIRoute):
-    """A route whose errors are problems, in whichever application it is included."""
+def add_handlers(app: FastAPI) -> None:
+    """Makes every error of the application a problem."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with its errors translated."""
-        answer = super().get_route_handler()
+    @app.exception_handler(Problem)
+    async def asked_wrongly(_: Request, problem: Problem) -> Response:
+        return response(problem.status, problem.detail, problem.headers)
 
-        async def handler(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except Problem as problem:
-                return _response(problem.status, problem.detail)
-            except RequestValidationError as error:
-                first = error.errors()[0]
-                return _response(HTTPStatus.BAD_REQUEST, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-            except StoreUnavailable:  # its text names the database's host, which is the administrator's business
-                detail = "the database does not answer, or no worker has prepared it yet; try again"
-                return _response(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"})
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]
+        if first["type"] == "extra_forbidden":
+            return response(HTTPStatus.BAD_REQUEST, f"there is no parameter {name} here; see docs/api.md")
+        return response(HTTPStatus.BAD_REQUEST, f"{name}: {first['msg'].removeprefix('Value error, ')}")
 
-        return handler
+    @app.exception_handler(HTTPException)
+    async def not_routed(request: Request, error: HTTPException) -> Response:
+        detail = f"there is no {request.method} {request.url.path}; openapi.json beside says what there is"
+        return response(HTTPStatus(error.status_code), detail, error.headers)
+
+    @app.exception_handler(ServiceError)
+    async def away(_: Request, error: ServiceError) -> Response:
+        if not error.retryable:  # such as a name with a NUL in it, which PostgreSQL cannot even look for
+            return response(HTTPStatus.UNPROCESSABLE_ENTITY, "there can be nothing of such a name")
+        logger.warning("%s", error)  # names the database's host, which is the administrator's business
+        detail = "the database or Redis does not answer, or no worker has prepared it yet; try again"
+        return response(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"})
 
 
-def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """How OpenAPI is told that a route may answer with these."""
+def described() -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI is told of them."""
     content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}}
-    return {int(status): {"description": status.phrase, "content": content} for status in statuses}
+    return {int(status): {"description": text, "content": content} for status, text in DESCRIPTIONS.items()}
 
 
-def _response(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def response(status: HTTPStatus, detail: str, headers: Any = None) -> Response:  # noqa: ANN401 -- as Starlette has it
+    """The answer of a problem."""
     body = ProblemDetails(title=status.phrase, status=status, detail=detail)
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)

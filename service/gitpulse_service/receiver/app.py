@@ -19,7 +19,9 @@ from starlette.types import Receive, Scope, Send
 from gitpulse_service import logs, metrics, traces
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
+from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.connection import connect
+from gitpulse_service.log.live import Live
 from gitpulse_service.log.redis_log import RedisEventLog
 from gitpulse_service.receiver import backlog, tracing
 from gitpulse_service.receiver.addresses import networks
@@ -35,13 +37,15 @@ logger = logging.getLogger(__name__)
 
 METRICS_PORT = 9101
 
-_Closing = Callable[[], Coroutine[None, None, None]]
+_Work = Callable[[], Coroutine[None, None, None]]
 
 
 class Receiver(FastAPI):
     """A FastAPI application that answers webhooks before any of its own machinery is asked."""
 
     webhook: Webhook
+    stopping: Callable[[], None]
+    """To be called when the server begins to stop, for it waits for streams that would not end by themselves."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (hook_id := hook_of(scope["path"])) is not None:
@@ -64,7 +68,8 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
             raise SystemExit(2) from None
     secret = settings.gitlab_webhook_secret
     parts = _Parts.of(settings)
-    closing: list[_Closing] = [parts.aclose]
+    closing: list[_Work] = [parts.aclose]
+    works: list[_Work] = []
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +82,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
                     logger.warning("serving without metrics: %s", error)
             for close in closing:
                 stack.push_async_callback(close)
-            for work in parts.works():
+            for work in (*parts.works(), *(start() for start in works)):
                 await stack.enter_async_context(_background(work))
             if parts.directory is None:
                 await _say_if_unreachable(parts.log)
@@ -97,9 +102,10 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
         max_body_bytes=settings.max_body_bytes,
         max_bytes_in_flight=settings.max_bytes_in_flight,
     )
+    app.stopping = lambda: None
     _add_health(app, parts.log, parts.directory)
     if settings.database_url is not None:
-        closing.append(_add_query_api(app, settings.database_url))
+        _add_query_api(app, settings, settings.database_url, works, closing)
     return app
 
 
@@ -139,15 +145,20 @@ class _Parts:
                 await part.aclose()
 
 
-def _add_query_api(app: FastAPI, database_url: str) -> _Closing:
-    """Serves the numbers too; returns what closes the database."""
+def _add_query_api(
+    app: Receiver, settings: ServiceSettings, database_url: str, works: list[_Work], closing: list[_Work]
+) -> None:
+    """Serves the numbers too; adds what runs beside that, and what closes it."""
     # SQLAlchemy takes long to import, and a receiver without a database never needs it.
-    from gitpulse_service.metrics_api.router import create_router  # noqa: PLC0415
+    from gitpulse_service.metrics_api import PREFIX, Hub, Parts, create_api  # noqa: PLC0415
     from gitpulse_service.store.engine import create_engine  # noqa: PLC0415
 
-    engine = create_engine(database_url)
-    app.include_router(create_router(engine))
-    return engine.dispose
+    engine, redis = create_engine(database_url), connect(settings.redis_url)
+    hub = Hub(Live(redis).updates)
+    app.mount(PREFIX, create_api(Parts(engine, settings.api_tokens_required, hub, Backfills(redis).shown)))
+    app.stopping = hub.close
+    works.append(hub.run)
+    closing += redis.aclose, engine.dispose
 
 
 def _add_health(app: FastAPI, log: RedisEventLog, directory: Directory | None) -> None:

@@ -14,7 +14,7 @@ import uvloop
 
 from gitpulse_service import logs, metrics
 from gitpulse_service.errors import CannotServe
-from gitpulse_service.receiver.app import METRICS_PORT, create_app
+from gitpulse_service.receiver.app import METRICS_PORT, Receiver, create_app
 from gitpulse_service.receiver.protocol import Protocol
 from gitpulse_service.settings import ServiceSettings
 
@@ -69,20 +69,24 @@ async def serve(
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=GRACE,
         )
-        await _Server(config, stop).serve(sockets=[listener])
+        await _Server(app, config, stop).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """Looks after its connections; with `stop`, it leaves signals to whoever runs the event loop."""
 
-    def __init__(self, config: uvicorn.Config, stop: asyncio.Event | None) -> None:
+    def __init__(self, app: Receiver, config: uvicorn.Config, stop: asyncio.Event | None) -> None:
         super().__init__(config)
-        self._stop = stop
+        self._app, self._stop = app, stop
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         with contextlib.nullcontext() if self._stop else super().capture_signals():
             yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.stopping()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:  # ten times a second
         if counter % 10 == 0:

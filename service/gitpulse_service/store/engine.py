@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gitpulse_service.errors import StoreRefused, StoreUnavailable
+from gitpulse_service.store.dialects import edge_before_in_sqlite
 
 CONNECT_TIMEOUT = 5
 """Seconds to open a connection."""
@@ -26,9 +27,12 @@ _CONTENT = ("22", "23", "54")
 """SQLSTATE classes that speak of the rows and not of the server: data, integrity, program limits."""
 
 
-def create_engine(url: str) -> AsyncEngine:
-    """An engine for `postgresql://…` or `sqlite:///file`; it connects when it is first used."""
-    parsed = sa.make_url(url)
+def create_engine(url: str, *, keep_emails: bool = True) -> AsyncEngine:
+    """An engine for `postgresql://…` or `sqlite:///file`; it connects when it is first used.
+
+    Without `keep_emails` all that `write.apply` writes with it has pseudonyms in their place.
+    """
+    parsed, options = sa.make_url(url), {"gitpulse_keep_emails": keep_emails}
     if parsed.get_backend_name() == "postgresql":
         return create_async_engine(
             parsed.set(drivername="postgresql+asyncpg"),
@@ -39,14 +43,20 @@ def create_engine(url: str) -> AsyncEngine:
                     "application_name": "gitpulse",
                     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
                     "jit": "off",
+                    "work_mem": "32MB",  # what sorts a year of a large company without a file
                 },
             },
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_timeout=STATEMENT_TIMEOUT,
+            execution_options=options,
             pool_pre_ping=True,  # a database that restarted costs a reconnect, not an error
         )
-    engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": STATEMENT_TIMEOUT})
+    engine = create_async_engine(
+        parsed.set(drivername="sqlite+aiosqlite"),
+        connect_args={"timeout": STATEMENT_TIMEOUT},
+        execution_options=options,
+    )
     sa.event.listen(engine.sync_engine, "do_connect", _check_sqlite)
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -97,6 +107,7 @@ def _prepare_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _: Connect
         cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")  # safe against a crash of ours; power loss may cost the last commits
     cursor.close()
+    connection.create_function("edge_before", 2, edge_before_in_sqlite, deterministic=True)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -1,16 +1,31 @@
-"""The questions that the numbers answer; `docs/metrics.md` has the definition of each."""
+"""The questions that the numbers answer, each from one moment of the store."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gitpulse_service.store import rollups
+from gitpulse_service.store.dialects import Many, among, edge_before
 from gitpulse_service.store.engine import store_errors
-from gitpulse_service.store.tables import commit, issue, merge_request, pipeline, project, push
+from gitpulse_service.store.facts import AS_OF, METRICS, By, Metric
+from gitpulse_service.store.people import attribution, members
+from gitpulse_service.store.spans import Span, buckets
+from gitpulse_service.store.tables import UtcDateTime, identity, project
+
+__all__ = ["Group", "Point", "Project", "Span", "buckets", "find_projects", "projects", "series", "totals"]
+
+Group = Literal["project", "person", "team", "label"]
+
+_PERCENTILES = (50, 75, 90, 95)
+_FIGURES = ("total", *(f"p{it}" for it in _PERCENTILES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +42,42 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class Author:
-    """Somebody's commits, by the name and e-mail in them; both None where only redacted deliveries told of them."""
+class Point:
+    """The facts of one bucket and group: how many, and what their values come to, in the metric's unit."""
 
-    name: str | None
-    email: str | None
-    commits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One project's counts within a span of time."""
-
-    pushes: int
-    authors: Sequence[Author]
-    merge_requests_opened: int
-    merge_requests_merged: int
-    merge_requests_closed: int
-    issues_opened: int
-    issues_closed: int
-    pipelines: int
-    pipelines_by_status: dict[str, int]
+    bucket: int | None
+    """Index of the edge at which it begins."""
+    group: str | int | None
+    """Key of a project, name of a person or team, or a label; None: of none, or nobody."""
+    count: int
+    sum: int | None = None
+    mean: float | None = None
+    """A whole number of seconds (half a second is rounded up), else exact."""
+    p50: int | None = None
+    p75: int | None = None
+    p90: int | None = None
+    p95: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """From `start` until just before `end`; None: without bound."""
+class _Question:
+    """What is asked, with names already looked up."""
 
-    start: datetime | None = None
-    end: datetime | None = None
+    span: Span
+    edges: Sequence[datetime]
+    group: Group | None
+    projects: Collection[int] | None
+    people: Collection[int] | None
+    """Identities that count alone."""
+    bots: Collection[int]
+    """Identities that do not count."""
+    plan: rollups.Plan | None = None
 
-    def holds(self, column: sa.Column[datetime]) -> sa.ColumnElement[bool]:
-        """Whether the moment lies within; one that is not known lies only in a span without bounds."""
-        bounds: list[sa.ColumnElement[bool]] = [sa.true()]
-        if self.start is not None:
-            bounds.append(column >= self.start)
-        if self.end is not None:
-            bounds.append(column < self.end)
-        return sa.and_(*bounds)
+    def by(self, metric: Metric) -> By | None:
+        """What facts must tell, None: all."""
+        who = self.people is not None or bool(self.bots) or self.group in ("person", "team")
+        label = metric.distinct or self.group == "label"
+        return None if who and label else "who" if who else "label"
 
 
 async def projects(engine: AsyncEngine) -> list[Project]:
@@ -82,33 +95,51 @@ async def find_projects(engine: AsyncEngine, name: str, instance: str | None = N
     return await _projects(engine, wanted)
 
 
-async def summary(engine: AsyncEngine, key: int, span: Span) -> Summary:
-    """One project's counts, all from one moment. Raises StoreUnavailable."""
-    mr = merge_request.c
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                await connection.execution_options(isolation_level="REPEATABLE READ")
+async def series(
+    engine: AsyncEngine,
+    metric: str,
+    span: Span,
+    *,
+    projects: Collection[int] | None = None,
+    team: str | None = None,
+    person: str | None = None,
+    bots: bool = True,
+    edges: Sequence[datetime] | None = None,
+    group: Group | None = None,
+) -> list[Point]:
+    """One metric's facts in the span, by bucket and group; only those that have facts. Raises StoreUnavailable.
 
-            async def count(column: sa.Column[datetime], *conditions: sa.ColumnElement[bool]) -> int:
-                """Rows of the column's table with that moment within the span."""
-                table = column.table
-                query = sa.select(sa.func.count()).select_from(table)
-                rows = await connection.execute(query.where(table.c["project"] == key, span.holds(column), *conditions))
-                return rows.scalar_one()
+    Bucket `i` is `[edges[i], edges[i + 1])`. `projects` are keys; without, all.
+    """
+    it = METRICS[metric]
+    cuts = [edge.astimezone(UTC) for edge in edges or ()]
+    if cuts:
+        span = Span(max(span.start or cuts[0], cuts[0]), min(span.end or cuts[-1], cuts[-1]))
+    async with _reading(engine) as connection:
+        asked = await _question(connection, [it], span, cuts, group, projects, team, person, bots=bots)
+        rows = await connection.execute(_statement(it, asked), _as_of(span))
+        points = [_point(it, row, cuts, group) for row in rows]
+    return sorted(points, key=lambda it: (it.bucket or 0, it.group is None, it.group))
 
-            by_status = await _by_status(connection, key, span)
-            return Summary(
-                pushes=await count(push.c.received_at),
-                authors=await _authors(connection, key, span),
-                merge_requests_opened=await count(mr.created_at),
-                merge_requests_merged=await count(mr.merged_at, mr.merged_at.is_not(None)),
-                merge_requests_closed=await count(mr.closed_at, mr.state == "closed"),
-                issues_opened=await count(issue.c.created_at),
-                issues_closed=await count(issue.c.closed_at, issue.c.state == "closed"),
-                pipelines=sum(by_status.values()),
-                pipelines_by_status=by_status,
-            )
+
+async def totals(
+    engine: AsyncEngine,
+    metrics: Collection[str],
+    span: Span,
+    *,
+    projects: Collection[int] | None = None,
+    team: str | None = None,
+    person: str | None = None,
+    bots: bool = True,
+) -> dict[str, Point]:
+    """What `series` says without buckets and groups, for several metrics at once. Raises StoreUnavailable."""
+    them = [METRICS[name] for name in metrics]
+    async with _reading(engine) as connection:
+        asked = await _question(connection, them, span, (), None, projects, team, person, bots=bots)
+        whole = sa.union_all(*(_statement(it, asked) for it in them))
+        rows = (await connection.execute(whole, _as_of(span))).all() if them else []
+    found = {row.metric: _point(METRICS[row.metric], row, (), None) for row in rows}
+    return {name: found.get(name, Point(None, None, 0)) for name in metrics}
 
 
 async def _projects(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list[Project]:
@@ -123,23 +154,132 @@ async def _projects(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list
             return [Project(*row) for row in await connection.execute(query)]
 
 
-async def _authors(connection: AsyncConnection, key: int, span: Span) -> list[Author]:
-    c, count = commit.c, sa.func.count()
-    query = (
-        sa.select(c.author_name, c.author_email, count)
-        .where(c.project == key, span.holds(c.committed_at))
-        .group_by(c.author_name, c.author_email)
-        .order_by(count.desc(), sa.func.coalesce(c.author_name, ""), sa.func.coalesce(c.author_email, ""))
-    )
-    return [Author(*row) for row in await connection.execute(query)]
+@asynccontextmanager
+async def _reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection whose statements all see the same moment."""
+    with store_errors(engine):
+        async with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
 
 
-async def _by_status(connection: AsyncConnection, key: int, span: Span) -> dict[str, int]:
-    c = pipeline.c
-    query = (
-        sa.select(c.status, sa.func.count())
-        .where(c.project == key, span.holds(c.created_at))
-        .group_by(c.status)
-        .order_by(c.status)
-    )
-    return {status or "": count for status, count in await connection.execute(query)}
+def _as_of(span: Span) -> dict[str, datetime]:
+    return {AS_OF.key: span.end or datetime.now(UTC)}
+
+
+async def _question(
+    connection: AsyncConnection,
+    metrics: Sequence[Metric],
+    span: Span,
+    edges: Sequence[datetime],
+    group: Group | None,
+    projects: Collection[int] | None,
+    team: str | None,
+    person: str | None,
+    *,
+    bots: bool,
+) -> _Question:
+    """Looks up whose identities are asked for, and what is rolled up."""
+    names = _names()
+    people: Sequence[int] | None = None
+    machines: Sequence[int] = ()
+    whose = sa.select(names.c.identity)
+    if team is not None:
+        of = members()
+        whose = whose.where(names.c.person.in_(sa.select(of.c.person).where(of.c.team == team)))
+    if person is not None:
+        whose = whose.where(names.c.name == person)
+    if team is not None or person is not None:
+        people = (await connection.execute(whose)).scalars().all()
+    if not bots:
+        every = attribution().c
+        machines = (await connection.execute(sa.select(every.identity).where(every.bot == 1))).scalars().all()
+    asked = _Question(span, edges, group, projects, people, machines)
+    if any(asked.by(it) in it.rolled for it in metrics):
+        asked = replace(asked, plan=await rollups.plan(connection, span, edges, projects))
+    return asked
+
+
+@cache
+def _names() -> sa.Subquery:
+    """Under what name an identity counts: `identity`, `person`, `name`. One that shows none is nobody."""
+    of, i = attribution(), identity.c
+    shown = (sa.func.nullif(it, "") for it in (i.name, i.username, i.email))
+    name = sa.func.coalesce(of.c.person, *shown).label("name")
+    return sa.select(of.c.identity, of.c.person, name).join(identity, i.id == of.c.identity).subquery("names")
+
+
+def _statement(metric: Metric, asked: _Question) -> sa.Select[Any]:
+    """One row for each bucket and group that has facts: metric, bucket, group, n, total, p50, …"""
+    tally = _tally(metric, asked)
+    figures: list[sa.ColumnElement[Any]] = [sa.cast(sa.null(), sa.BigInteger())] * len(_FIGURES)
+    if metric.unit in ("seconds", "files"):
+        t, keys = tally.c, (tally.c.bucket, tally.c.group)
+        upto = sa.func.sum(t.n).over(partition_by=keys, order_by=t.value)
+        of = sa.func.sum(t.n).over(partition_by=keys)
+        tally = sa.select(tally, upto.label("upto"), of.label("of")).subquery("ranked")
+        t = tally.c
+        figures[1:] = [sa.func.min(sa.case((100 * t.upto >= it * t.of, t.value))) for it in _PERCENTILES]
+    if metric.unit != "count":
+        figures[0] = sa.func.sum(tally.c.value * tally.c.n)
+    keys = tally.c.bucket, tally.c.group
+    named = (it.label(name) for it, name in zip(figures, _FIGURES, strict=True))
+    what = sa.literal(metric.name, sa.Text()).label("metric")
+    return sa.select(what, *keys, sa.func.sum(tally.c.n).label("n"), *named).group_by(*keys)
+
+
+def _tally(metric: Metric, asked: _Question) -> sa.Subquery:
+    """How often each value occurs in each bucket and group: bucket, group, value, n."""
+    fact = rollups.counted(metric, asked.span, asked.projects, asked.plan, asked.by(metric)).subquery("counted")
+    f = fact.c
+    source, group = _grouped(metric, fact, asked.group)
+    bucket: sa.ColumnElement[Any] = sa.cast(sa.null(), UtcDateTime())
+    if asked.edges:
+        bucket = edge_before(f.at, sa.literal(asked.edges, Many(UtcDateTime())))
+    counts = (f.project, f.label) if metric.distinct else (f.value, f.n)
+    found = sa.select(bucket.label("bucket"), group.label("group"), *counts).select_from(source)
+    if asked.people is not None:
+        found = found.where(among(f.who, _many(asked.people)))
+    if asked.bots:
+        found = found.where(sa.or_(f.who.is_(None), ~among(f.who, _many(asked.bots))))
+    each = (found.distinct() if metric.distinct else found).subquery("each").c
+    keys = each.bucket, each.group
+    if metric.distinct:
+        value = sa.cast(sa.null(), sa.BigInteger()).label("value")
+        return sa.select(*keys, value, sa.func.count().label("n")).group_by(*keys).subquery("tally")
+    n = sa.func.sum(each.n).label("n")
+    return sa.select(*keys, each.value, n).group_by(*keys, each.value).subquery("tally")
+
+
+def _grouped(metric: Metric, fact: sa.Subquery, group: Group | None) -> tuple[sa.FromClause, sa.ColumnElement[Any]]:
+    """The facts, joined with what tells their group, and that."""
+    names, of = _names(), members()
+    match group:
+        case "project":
+            return fact, fact.c.project
+        case "label" if not metric.label_is_person:
+            return fact, fact.c.label
+        case "label":
+            return fact.outerjoin(names, names.c.identity == fact.c.label), names.c.name
+        case "person":
+            return fact.outerjoin(names, names.c.identity == fact.c.who), names.c.name
+        case "team":
+            people = fact.outerjoin(names, names.c.identity == fact.c.who)
+            return people.outerjoin(of, of.c.person == names.c.person), of.c.team
+    return fact, sa.cast(sa.null(), sa.Text())
+
+
+def _many(identities: Collection[int]) -> sa.ColumnElement[Any]:
+    return sa.literal(identities, Many(sa.BigInteger()))
+
+
+def _point(metric: Metric, row: sa.Row[Any], edges: Sequence[datetime], group: Group | None) -> Point:
+    count, values = int(row.n), None if row.total is None else int(row.total)
+    mean: float | None = None
+    if values is not None:
+        mean = (2 * values + count) // (2 * count) if metric.unit == "seconds" else values / count
+    ranks = (None if it is None else int(it) for it in row[-len(_PERCENTILES) :])
+    name = int(row.group) if row.group is not None and group == "label" and metric.label_is_number else row.group
+    bucket = None if row.bucket is None else edges.index(row.bucket)
+    return Point(bucket, name, count, values, mean, *ranks)

@@ -1,8 +1,9 @@
-"""From decoded deliveries to the rows of one transaction: pure, and joined by the rules that the tables state."""
+"""The rows of one transaction: what a batch says, joined by the rules that the tables state. Pure."""
 
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -12,59 +13,153 @@ import sqlalchemy as sa
 
 from gitpulse_service.events.decode import Event
 from gitpulse_service.events.envelope import Envelope
-from gitpulse_service.events.issue import Issue
-from gitpulse_service.events.merge_request import MergeRequest
-from gitpulse_service.events.pipeline import Pipeline, without_variables
-from gitpulse_service.events.project import Project
-from gitpulse_service.events.push import Push
-from gitpulse_service.store import tables
+from gitpulse_service.events.privacy import hidden, pseudonym, without_emails, without_secrets
+from gitpulse_service.store import keys, tables
 from gitpulse_service.store.tables import Join
 
 Value: TypeAlias = Any
 Row: TypeAlias = dict[str, Value]
 Rows: TypeAlias = dict[sa.Table, list[Row]]
-"""The rows of each table, sorted by key, at most one a key. Tables come in the order of `tables.metadata`."""
-
-_MERGE_REQUEST_RANK = {"opened": 0, "closed": 1, "locked": 2, "merged": 3}
-_ISSUE_RANK = {"opened": 0, "closed": 1}
-_PIPELINE_STATUSES = (
-    *("created", "waiting_for_resource", "preparing", "scheduled", "pending", "manual", "running"),
-    *("canceling", "skipped", "canceled", "failed", "success"),
-)
-_PIPELINE_RANK = {status: rank for rank, status in enumerate(_PIPELINE_STATUSES)}
+"""The rows of each table, sorted by key, at most one a key. Tables come always in the same order."""
 
 
-def project_key(instance: str, gitlab_id: int) -> int:
-    """A project's key in our tables: the same whichever event comes first, and told apart between instances."""
-    digest = hashlib.blake2b(f"{instance}\0{gitlab_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1  # 63 bits, what a signed column holds
+def version(moment: datetime | None, rank: int) -> bytes:
+    """Orders what is said about one object: by its own time, then by how far its status is.
 
-
-def version(moment: datetime | None, rank: int, *state: object) -> bytes:
-    """Orders what is said about one object: by its own time, then by how far its status is, then always the same way.
-
-    8 bytes of microseconds since 1970, 1 of rank, 8 of digest, big-endian, so that bytes compare as the values do.
+    8 bytes of microseconds since 1970 and 1 of rank, big-endian, so that bytes compare as the values do. 8 of a digest
+    of the state follow, so that among equals it is always the same one that stays.
     """
-    microseconds = int(moment.timestamp()) * 1_000_000 if moment else 0
-    digest = hashlib.blake2b(msgspec.msgpack.encode(state), digest_size=8).digest()
-    return max(0, microseconds).to_bytes(8) + rank.to_bytes(1) + digest
+    return moment_of(moment) + rank.to_bytes(1)
 
 
-def rows_of(batch: Iterable[tuple[Envelope, Event | None]]) -> Rows:
-    """What a batch says, once: two deliveries about one object are joined here, not in the database."""
-    found: dict[sa.Table, dict[tuple[Value, ...], Row]] = {table: {} for table in tables.metadata.tables.values()}
+def knowledge(rank: int, moment: datetime | None) -> bytes:
+    """The same where the rank comes first: that of what is known, for what no delivery tells whole."""
+    return rank.to_bytes(1) + moment_of(moment)
 
-    def add(table: sa.Table, row: Row) -> None:
-        key = tuple(row[name] for name in _KEYS[table])
-        known = found[table].get(key)
-        found[table][key] = join(table, known, row) if known else row
 
-    for envelope, event in batch:
-        add(tables.delivery, _delivery(envelope, event))
-        if event is not None:
-            _add_event(add, envelope, event)
-    # Always the same order, so that two workers that write the same rows wait for each other, not for ever.
-    return {table: [at[key] for key in sorted(at)] for table, at in found.items() if at}
+def moment_of(moment: datetime | None) -> bytes:
+    """What a version of that moment begins with."""
+    return max(0, int(moment.timestamp()) * 1_000_000 if moment else 0).to_bytes(8)
+
+
+class Batch:
+    """Collects rows; two about one object are joined here, not in the database."""
+
+    def __init__(self, *, keep_emails: bool = True) -> None:
+        self.keep_emails = keep_emails
+        self.identities: dict[tuple[Value, ...], int] = {}
+        """What has been said of somebody -> the key; most of it is said again and again."""
+        self._found: dict[sa.Table, dict[Value, Row]] = {table: {} for table in _TABLES}
+
+    def add(self, table: sa.Table, row: Row) -> None:
+        """One more row, with all the table's columns."""
+        key, found = _KEYS[table](row), self._found[table]
+        known = found.get(key)
+        found[key] = join(table, known, row) if known else row
+
+    def rows(self) -> Rows:
+        """All of them, always in the same order, so that two workers that write the same wait for each other once."""
+        return {table: [at[key] for key in sorted(at)] for table, at in self._found.items() if at}
+
+
+class Telling:
+    """One delivery, and the rows that it tells of. `project` is the key of the one where it happened."""
+
+    def __init__(self, batch: Batch, envelope: Envelope, event: Event | None) -> None:
+        self._batch = batch
+        self._envelope = envelope
+        self.received_at = datetime.fromtimestamp(envelope.received_at / 1000, UTC)
+        gitlab_id = event.gitlab_project_id if event else None
+        self.project = None if gitlab_id is None else keys.project(envelope.instance, gitlab_id)
+        self._add_delivery(secret=event is not None and event.has_secrets)
+
+    def add(self, table: sa.Table, it: object, order: bytes = b"", **said: Value) -> None:
+        """A row of the project: what is said, and the rest as the object has it.
+
+        `order` is the version of a table with a state; to it comes what makes it a different one for each state.
+        """
+        said["project"], said["version"] = self.project, order
+        row = {name: said[name] if name in said else getattr(it, name) for name in _COLUMNS[table]}
+        if order:
+            row["version"] = order + _digest(row[name] for name in _STATES[table])
+        self._batch.add(table, row)
+
+    def add_project(self, gitlab_id: int, path: str | None, **said: str | None) -> None:
+        """The project itself. No event says when it was renamed, so the newest delivery is believed."""
+        known = 0 if path is None else 1 + (said["default_branch"] is not None)
+        self._batch.add(
+            tables.project,
+            {
+                "id": self.project,
+                "instance": self._envelope.instance,
+                "gitlab_id": gitlab_id,
+                "path": path,
+                **said,
+                "last_event_at": self.received_at,
+                "version": knowledge(known, self.received_at if known else None) + _digest((path, *said.values())),
+            },
+        )
+
+    def account(
+        self, gitlab_id: int | None, name: str | None = None, username: str | None = None, email: str | None = None
+    ) -> int | None:
+        """The identity of a GitLab account, None where it has no id. Like a project, it has no time of its own.
+
+        The hour of receipt is enough, so that not every delivery writes it anew.
+        """
+        if gitlab_id is None:
+            return None
+        hour = self.received_at.replace(minute=0, second=0, microsecond=0) if name or username else None
+        said = self._envelope.instance, gitlab_id, name, email, username, hour
+        return self._batch.identities.get(said) or self._account(said)
+
+    def author(self, name: str | None, email: str | None) -> int:
+        """The identity of a git author, which is what its name and e-mail are."""
+        return self._batch.identities.get((name, email)) or self._author(name, email)
+
+    def todo(self, kind: str, item: str) -> None:
+        """Something that GitLab is to be asked about."""
+        self.add(tables.todo, None, kind=kind, item=item, hook_id=self._envelope.hook_id, since=self.received_at)
+
+    def _account(self, said: tuple[Value, ...]) -> int:
+        instance, gitlab_id, name, email, username, hour = said
+        handles = keys.handles(name, email, username, gitlab_id)
+        name, email = self._private(name, email)
+        known = (name is not None) + (username is not None)
+        told = knowledge(known, hour if known else None) + _digest((name, username))
+        key = keys.account(instance, gitlab_id)
+        return self._identity(said, handles, key, instance, gitlab_id, name, email, username, told)
+
+    def _author(self, *said: str | None) -> int:
+        handles = keys.handles(said[0], said[1], None, None)
+        name, email = self._private(*said)
+        row = keys.author(name, email), None, None, name, email, None, knowledge(0, None) + _digest(())
+        return self._identity(said, handles, *row)
+
+    def _identity(self, said: tuple[Value, ...], handles: Mapping[str, str | None], key: int, *row: Value) -> int:
+        whole = dict(zip(_IDENTITY, (key, *row), strict=True))
+        whole |= handles if self._batch.keep_emails else {key: text and hidden(text) for key, text in handles.items()}
+        self._batch.add(tables.identity, whole)
+        self._batch.identities[said] = key
+        return key
+
+    def _private(self, name: str | None, email: str | None) -> tuple[str | None, str | None]:
+        if self._batch.keep_emails:
+            return name, email
+        return name and hidden(name), email and pseudonym(email)
+
+    def _add_delivery(self, *, secret: bool) -> None:
+        envelope, body = self._envelope, self._envelope.body
+        body = without_secrets(body) if secret else body
+        row = {
+            "received_at": self.received_at,
+            "hook_id": envelope.hook_id,
+            "delivery_id": envelope.delivery_id,
+            "instance": envelope.instance,
+            "event": envelope.event,
+            "body": body if self._batch.keep_emails else without_emails(body),
+        }
+        self._batch.add(tables.delivery, row)
 
 
 def join(table: sa.Table, one: Row, other: Row) -> Row:
@@ -73,122 +168,10 @@ def join(table: sa.Table, one: Row, other: Row) -> Row:
     return {name: rule(one[name], other[name]) if rule else newer[name] for name, rule in _RULES[table]}
 
 
-def _add_event(add: Callable[[sa.Table, Row], None], envelope: Envelope, event: Event) -> None:
-    gitlab_id = event.gitlab_project_id
-    assert gitlab_id is not None  # decode refuses an event without
-    key = project_key(envelope.instance, gitlab_id)
-    add(tables.project, _project(key, gitlab_id, envelope, event.project))
-    match event:
-        case Push():
-            for commit in _commits(key, event):
-                add(tables.commit, commit)
-            if not event.is_sample:
-                add(tables.push, _push(key, envelope, event))
-        case MergeRequest():
-            add(tables.merge_request, _merge_request(key, event))
-        case Issue():
-            add(tables.issue, _issue(key, event))
-        case Pipeline():
-            add(tables.pipeline, _pipeline(key, event))
-
-
-def _delivery(envelope: Envelope, event: Event | None) -> Row:
-    body = envelope.body
-    if isinstance(event, Pipeline) and event.object_attributes.variables:
-        body = without_variables(body)
-    earlier_is_greater = (2**63 - envelope.received_at).to_bytes(8)
-    return {
-        "hook_id": envelope.hook_id,
-        "delivery_id": envelope.delivery_id,
-        "received_at": _received(envelope),
-        "instance": envelope.instance,
-        "event": envelope.event,
-        "body": body,
-        "version": earlier_is_greater + hashlib.blake2b(body, digest_size=8).digest(),
-    }
-
-
-def _project(key: int, gitlab_id: int, envelope: Envelope, project: Project | None) -> Row:
-    received = _received(envelope)
-    said = (None, None, None) if project is None else (project.path_with_namespace, project.name, project.web_url)
-    path, name, web_url = said
-    return {
-        "id": key,
-        "instance": envelope.instance,
-        "gitlab_id": gitlab_id,
-        "path": path,
-        "name": name,
-        "web_url": web_url,
-        "last_event_at": received,
-        "version": version(received if path else None, 0, *said),
-    }
-
-
-def _push(key: int, envelope: Envelope, event: Push) -> Row:
-    return {
-        "project": key,
-        "ref": event.ref or "",
-        "before": event.before or "",
-        "after": event.after or "",
-        "received_at": _received(envelope),
-    }
-
-
-def _commits(key: int, event: Push) -> Iterable[Row]:
-    for commit in event.commits or ():
-        offset = commit.timestamp.utcoffset() if commit.timestamp else None
-        yield {
-            "project": key,
-            "sha": commit.id,
-            "committed_at": commit.timestamp,
-            "utc_offset": None if offset is None else int(offset.total_seconds()) // 60,
-            "author_name": commit.author_name,
-            "author_email": commit.author_email,
-        }
-
-
-def _merge_request(key: int, event: MergeRequest) -> Row:
-    it = event.object_attributes
-    return {
-        "project": key,
-        "id": it.id,
-        "iid": it.iid,
-        "state": it.state,
-        "created_at": it.created_at,
-        "merged_at": event.merged_at,
-        "closed_at": event.closed_at,
-        "version": version(it.updated_at or it.created_at, _MERGE_REQUEST_RANK.get(it.state or "", 0), it.state),
-    }
-
-
-def _issue(key: int, event: Issue) -> Row:
-    it = event.object_attributes
-    return {
-        "project": key,
-        "id": it.id,
-        "iid": it.iid,
-        "state": it.state,
-        "created_at": it.created_at,
-        "closed_at": event.closed_at,
-        "version": version(it.updated_at or it.created_at, _ISSUE_RANK.get(it.state or "", 0), it.state),
-    }
-
-
-def _pipeline(key: int, event: Pipeline) -> Row:
-    it = event.object_attributes
-    return {
-        "project": key,
-        "id": it.id,
-        "iid": it.iid,
-        "status": it.status,
-        "created_at": it.created_at,
-        "finished_at": it.finished_at,
-        "version": version(event.updated_at, _PIPELINE_RANK.get(it.status or "", 0), it.status),
-    }
-
-
-def _received(envelope: Envelope) -> datetime:
-    return datetime.fromtimestamp(envelope.received_at / 1000, UTC)
+def _digest(state: Iterable[object]) -> bytes:
+    # As a number a moment is the same in every zone.
+    plain = [value.timestamp() if isinstance(value, datetime) else value for value in state]
+    return hashlib.blake2b(msgspec.msgpack.encode(plain), digest_size=8).digest()
 
 
 def _least(one: Value, other: Value) -> Value:
@@ -205,7 +188,16 @@ _PYTHON: Mapping[Join, Callable[[Value, Value], Value] | None] = {
     Join.GREATEST: _greatest,
     Join.STATE: None,
 }
-_KEYS = {table: tuple(c.name for c in table.primary_key) for table in tables.metadata.tables.values()}
-_RULES = {
-    table: tuple((c.name, _PYTHON[c.info["join"]]) for c in table.columns) for table in tables.metadata.tables.values()
+# Somebody may be in every project: whoever writes one locks the row until the end, so these come last.
+_TABLES = sorted(tables.BASE, key=lambda table: table is tables.identity)
+_KEYS: Mapping[sa.Table, Callable[[Row], Any]] = {
+    table: operator.itemgetter(*(c.name for c in table.primary_key)) for table in _TABLES
+}
+_RULES = {table: tuple((c.name, _PYTHON[c.info["join"]]) for c in table.columns) for table in _TABLES}
+_IDENTITY = ("id", "instance", "gitlab_id", "name", "email", "username", "version")
+_COLUMNS = {table: tuple(table.c.keys()) for table in _TABLES}
+_STATES = {
+    table: tuple(c.name for c in table.columns if c.info["join"] is Join.STATE and c.name != "version")
+    for table in tables.BASE
+    if "version" in table.columns
 }

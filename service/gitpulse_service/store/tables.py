@@ -10,11 +10,13 @@ known, and a check of every row would cost as much as the row.
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 
 class Join(enum.Enum):
@@ -31,20 +33,23 @@ class Join(enum.Enum):
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """`timestamptz`; in SQLite, which has no such type, a text in UTC. Aware in Python either way."""
+    """`timestamptz`; in SQLite, which has no such type, milliseconds since 1970. Aware in Python either way."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """To the database, in UTC."""
-        if value is None or dialect.name == "postgresql":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """An integer is a quarter of the text that SQLAlchemy would keep, and sorts and subtracts as it is."""
+        return dialect.type_descriptor(sa.BigInteger() if dialect.name == "sqlite" else sa.DateTime(timezone=True))
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:  # noqa: ANN401 -- as the type is
+        """To the database."""
+        return value if value is None or dialect.name != "sqlite" else (value - _EPOCH) // _MILLISECOND
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ANN401
         """From the database, in UTC."""
-        return value if value is None else value.replace(tzinfo=value.tzinfo or UTC)
+        found: datetime | None = value
+        return found if value is None or dialect.name != "sqlite" else _EPOCH + value * _MILLISECOND
 
 
 Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -73,19 +78,25 @@ def _version() -> sa.Column[Any]:
     return _joined(Join.STATE, "version", Bytes, null=False)
 
 
+def _who(name: str = "who") -> sa.Column[Any]:
+    """The `identity` of whoever did it."""
+    return _joined(Join.LEAST, name, Big)
+
+
 delivery = sa.Table(
     "delivery",
     metadata,
+    _key("received_at", UtcDateTime()),
     _key("hook_id", Text),
     _key("delivery_id", Text),
-    _joined(Join.STATE, "received_at", UtcDateTime(), null=False),
-    _state("instance", Text),
-    _state("event", Text),
-    _state("body", Bytes),
-    _version(),
-    sa.Index("delivery_received", "received_at"),
-    comment="Raw deliveries, so that numbers can be recomputed; of one that came twice, the earlier",
+    _joined(Join.LEAST, "instance", Text),
+    _joined(Join.LEAST, "event", Text),
+    _joined(Join.LEAST, "body", Bytes),
+    comment="Raw deliveries, so that numbers can be recomputed; in PostgreSQL partitioned by day",
+    postgresql_partition_by="RANGE (received_at)",
 )
+_rest = sa.DDL("CREATE TABLE delivery_rest PARTITION OF delivery DEFAULT")  # type: ignore[no-untyped-call]
+sa.event.listen(delivery, "after_create", _rest.execute_if(dialect="postgresql"))
 
 project = sa.Table(
     "project",
@@ -96,11 +107,32 @@ project = sa.Table(
     _state("path", Text),
     _state("name", Text),
     _state("web_url", Text),
+    _state("default_branch", Text),
     _joined(Join.GREATEST, "last_event_at", UtcDateTime(), null=False),
     _version(),
     sa.Index("project_gitlab", "gitlab_id"),
     sa.Index("project_path", "path"),
-    comment="Projects as their newest event describes them; id is rows.project_key",
+    comment="Projects as their newest event describes them; id is keys.project",
+)
+
+# Somebody is called as the newest delivery says, by the hour, of those that say most: no event tells of a renaming. An
+# e-mail that is known stays when later ones are redacted. '' is less than any, so that it ends, together with the
+# greatest version, whoever is to be forgotten: nothing that comes later brings a name or an e-mail back.
+identity = sa.Table(
+    "identity",
+    metadata,
+    _key("id", Big),
+    _joined(Join.LEAST, "instance", Text),
+    _joined(Join.LEAST, "gitlab_id", Big),
+    _state("name", Text),
+    _joined(Join.LEAST, "email", Text),
+    _state("username", Text),
+    _state("name_key", Text),
+    _joined(Join.LEAST, "email_key", Text),
+    _state("username_key", Text),
+    _joined(Join.LEAST, "account_key", Text),
+    _version(),
+    comment="Under what name somebody appears: a git author (name and e-mail), or a GitLab account; see keys.handles",
 )
 
 push = sa.Table(
@@ -111,10 +143,14 @@ push = sa.Table(
     _key("before", Text),
     _key("after", Text),
     _joined(Join.LEAST, "received_at", UtcDateTime(), null=False),
+    _who(),
+    _joined(Join.GREATEST, "forced", sa.SmallInteger()),
     sa.Index("push_received", "project", "received_at"),
-    comment="Moves of a branch, once however many hooks told of it",
+    sa.Index("push_who", "who", "received_at"),
+    comment="Moves of a branch or tag, once however many hooks told of it; forced is 1 or 0, NULL while not known",
 )
 
+_DOUBTFUL = sa.text("lost_at IS NOT NULL AND seen_at > lost_at")
 commit = sa.Table(
     "commit",
     metadata,
@@ -122,10 +158,17 @@ commit = sa.Table(
     _key("sha", Text),
     _joined(Join.LEAST, "committed_at", UtcDateTime()),
     _joined(Join.LEAST, "utc_offset", sa.SmallInteger()),
-    _joined(Join.LEAST, "author_name", Text),
-    _joined(Join.LEAST, "author_email", Text),
+    _state("author", Big),
+    _joined(Join.LEAST, "added", sa.Integer()),
+    _joined(Join.LEAST, "modified", sa.Integer()),
+    _joined(Join.LEAST, "removed", sa.Integer()),
+    _joined(Join.GREATEST, "seen_at", UtcDateTime(), null=False),
+    _joined(Join.GREATEST, "lost_at", UtcDateTime()),
+    _version(),
     sa.Index("commit_committed", "project", "committed_at"),
-    comment="Commits; utc_offset is the author's, in minutes; an author is NULL while only redacted ones came",
+    sa.Index("commit_doubtful", "project", postgresql_where=_DOUBTFUL, sqlite_where=_DOUBTFUL),
+    sa.Index("commit_author", "author", "committed_at"),
+    comment="Commits; utc_offset in minutes; seen_at: last told of as being there, lost_at: last found in no ref",
 )
 
 merge_request = sa.Table(
@@ -134,15 +177,45 @@ merge_request = sa.Table(
     _key("project", Big),
     _key("id", Big),
     _joined(Join.LEAST, "iid", Big),
+    _joined(Join.LEAST, "author", Big),
     _state("state", Text),
+    _state("source_branch", Text),
+    _state("target_branch", Text),
     _joined(Join.LEAST, "created_at", UtcDateTime()),
     _joined(Join.LEAST, "merged_at", UtcDateTime()),
     _joined(Join.GREATEST, "closed_at", UtcDateTime()),
     _version(),
+    sa.Index("merge_request_author", "author"),
     sa.Index("merge_request_created", "project", "created_at"),
     sa.Index("merge_request_merged", "project", "merged_at"),
     sa.Index("merge_request_closed", "project", "closed_at"),
     comment="Merge requests by GitLab's global id; closed_at is the last close, true while state is closed",
+)
+
+note = sa.Table(
+    "note",
+    metadata,
+    _key("project", Big),
+    _key("id", Big),
+    _joined(Join.LEAST, "noteable_type", Text),
+    _joined(Join.LEAST, "noteable_id", Big),
+    _joined(Join.LEAST, "author", Big),
+    _joined(Join.LEAST, "created_at", UtcDateTime()),
+    _joined(Join.LEAST, "system", sa.SmallInteger()),
+    sa.Index("note_author", "author"),
+    sa.Index("note_target", "project", "noteable_type", "noteable_id"),
+    comment="Notes on merge requests, issues and commits, without their text; system is 1 for the machine's own",
+)
+
+approval = sa.Table(
+    "approval",
+    metadata,
+    _key("project", Big),
+    _key("merge_request", Big),
+    _key("who", Big),
+    _joined(Join.LEAST, "approved_at", UtcDateTime()),
+    _joined(Join.LEAST, "received_at", UtcDateTime()),
+    comment="First approval by each account; received_at stands in for an approved_at that was not told (before 18.8)",
 )
 
 issue = sa.Table(
@@ -151,13 +224,27 @@ issue = sa.Table(
     _key("project", Big),
     _key("id", Big),
     _joined(Join.LEAST, "iid", Big),
+    _joined(Join.LEAST, "author", Big),
+    _state("type", Text),
     _state("state", Text),
+    _state("labels", Text),
     _joined(Join.LEAST, "created_at", UtcDateTime()),
     _joined(Join.GREATEST, "closed_at", UtcDateTime()),
     _version(),
+    sa.Index("issue_author", "author"),
     sa.Index("issue_created", "project", "created_at"),
     sa.Index("issue_closed", "project", "closed_at"),
-    comment="Issues by GitLab's global id; closed_at is the last close, true while state is closed",
+    comment="Issues and other work items by GitLab's global id; labels is a JSON list of titles, sorted",
+)
+
+reopening = sa.Table(
+    "reopening",
+    metadata,
+    _key("project", Big),
+    _key("issue", Big),
+    _key("reopened_at", UtcDateTime()),
+    _who(),
+    comment="Each time that a closed issue was opened again",
 )
 
 pipeline = sa.Table(
@@ -166,10 +253,91 @@ pipeline = sa.Table(
     _key("project", Big),
     _key("id", Big),
     _joined(Join.LEAST, "iid", Big),
+    _joined(Join.LEAST, "ref", Text),
+    _who(),
     _state("status", Text),
+    _state("finished_at", UtcDateTime()),
+    _state("duration", sa.Integer()),
+    _state("queued_duration", sa.Integer()),
     _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _joined(Join.GREATEST, "finished_at", UtcDateTime()),  # the last end; a list of pipelines does not tell it
     _version(),
     sa.Index("pipeline_created", "project", "created_at"),
-    comment="Pipelines by GitLab's global id",
+    sa.Index("pipeline_who", "who", "created_at"),
+    sa.Index("pipeline_finished", "project", "finished_at"),
+    comment="Pipelines by GitLab's global id; durations in seconds",
 )
+
+job = sa.Table(
+    "job",
+    metadata,
+    _key("project", Big),
+    _key("id", Big),
+    _joined(Join.LEAST, "pipeline", Big),
+    _joined(Join.LEAST, "stage", Text),
+    _joined(Join.LEAST, "name", Text),
+    _who(),
+    _state("status", Text),
+    _state("finished_at", UtcDateTime()),
+    _state("duration", sa.Integer()),
+    _state("queued_duration", sa.Integer()),
+    _joined(Join.LEAST, "created_at", UtcDateTime()),
+    _version(),
+    sa.Index("job_created", "project", "created_at"),
+    sa.Index("job_who", "who", "created_at"),
+    sa.Index("job_finished", "project", "finished_at"),
+    comment="Jobs by GitLab's global id, each retry its own; durations in whole seconds, rounded down",
+)
+
+deployment = sa.Table(
+    "deployment",
+    metadata,
+    _key("project", Big),
+    _key("id", Big),
+    _joined(Join.LEAST, "environment", Text),
+    _state("tier", Text),
+    _who(),
+    _state("status", Text),
+    _joined(Join.LEAST, "succeeded_at", UtcDateTime()),
+    _version(),
+    sa.Index("deployment_succeeded", "project", "succeeded_at"),
+    comment="Deployments by GitLab's global id; tier as production, staging, …",
+)
+
+deployed = sa.Table(
+    "deployed",
+    metadata,
+    _key("project", Big),
+    _key("deployment", Big),
+    _key("merge_request", Big),
+    sa.Index("deployed_merge_request", "project", "merge_request"),
+    comment="Which merge requests a deployment brought, as GitLab links them",
+)
+
+release = sa.Table(
+    "release",
+    metadata,
+    _key("project", Big),
+    _key("tag", Text),
+    _key("created_at", UtcDateTime()),
+    _state("name", Text),
+    _state("released_at", UtcDateTime()),
+    _joined(Join.GREATEST, "deleted", sa.SmallInteger()),
+    _version(),
+    sa.Index("release_released", "project", "released_at"),
+    comment="Releases; one that is made again for the same tag is another; deleted is 1 or NULL",
+)
+
+todo = sa.Table(
+    "todo",
+    metadata,
+    _key("project", Big),
+    _key("kind", Text),
+    _key("item", Text),
+    _joined(Join.LEAST, "hook_id", Text, null=False),
+    _joined(Join.LEAST, "since", UtcDateTime(), null=False),
+    sa.Index("todo_since", "since"),
+    comment="What GitLab is to be asked about, because its deliveries do not tell; a row goes when it is answered",
+)
+
+BASE = tuple(metadata.tables.values())
+"""What deliveries say; other modules have tables of their own in `metadata`."""

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gitpulse_service.events.decode import Event
 from gitpulse_service.events.envelope import Envelope
+from gitpulse_service.store import rollups
 from gitpulse_service.store.engine import store_errors
-from gitpulse_service.store.rows import rows_of
+from gitpulse_service.store.people import keeps_emails
+from gitpulse_service.store.rows import Rows
 from gitpulse_service.store.tables import Join
+from gitpulse_service.store.telling import rows_of
 
 
-async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> dict[str, int]:
-    """Makes the tables say what these deliveries say, all of them or none. Raises StoreUnavailable, StoreRefused.
+async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> None:
+    """Makes the tables say what these deliveries say, all of them or none. Raises StoreUnavailable, StoreRefused."""
+    rows = told(engine, batch)
+    async with writing(engine) as connection:
+        await put(connection, rows)
 
-    Returns for each table how many rows are new, or say more than before.
-    """
-    rows, changed = rows_of(batch), {}
+
+def told(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> Rows:
+    """What the tables are to say, as this store is set up."""
+    return rows_of(batch, keep_emails=keeps_emails(engine))
+
+
+@contextlib.asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction: all that is written within or nothing. Raises StoreUnavailable, StoreRefused."""
     with store_errors(engine):
         async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            for table, of_table in rows.items():
-                if engine.dialect.name == "postgresql":
-                    arrays = {name: [row[name] for row in of_table] for name in of_table[0]}
-                    result = await connection.execute(_upsert_arrays(table), arrays)
-                else:
-                    result = await connection.execute(_upsert_rows(table), of_table)
-                changed[table.name] = result.rowcount
-    return changed
+            yield connection
+
+
+async def put(connection: AsyncConnection, rows: Rows) -> None:
+    """Joins rows with those that the tables have."""
+    changed = {}
+    for table, of_table in rows.items():
+        if connection.dialect.name == "postgresql":
+            arrays = {name: [row[name] for row in of_table] for name in of_table[0]}
+            result = await connection.execute(_upsert_arrays(table), arrays)
+        else:
+            result = await connection.execute(_upsert_rows(table), of_table)
+        if result.rowcount:
+            changed[table] = of_table
+    await rollups.touch(connection, changed)
 
 
 @cache
@@ -60,6 +80,8 @@ def _upsert(table: sa.Table, insert: postgresql.Insert | sqlite.Insert) -> sa.In
         for column in table.columns
         if (join := column.info["join"]) is not Join.KEY
     }
+    if not better:
+        return insert.on_conflict_do_nothing()
     return insert.on_conflict_do_update(
         index_elements=table.primary_key.columns,
         set_={column.name: sa.case((it, said[column.name]), else_=column) for column, it in better.items()},

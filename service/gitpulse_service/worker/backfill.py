@@ -1,129 +1,213 @@
-"""Fetches what GitLab sent nobody, a page at a time, and counts it as if it had been delivered.
+"""Lists what GitLab sent nobody, a page at a time, and counts it as if it had been delivered.
 
-Each page is written in one transaction, and then it is noted where to go on. Cut off in between, the page is read and
-written again, which changes nothing.
+Each page is written in one transaction with what is still to be asked about it, and then it is noted where to go on.
+Cut off in between, the page is read and written again, which changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gitpulse_service import metrics
 from gitpulse_service.contract import Backfill, Filling
-from gitpulse_service.errors import GitLabFailed, StoreRefused, Undecodable
-from gitpulse_service.events.decode import Event, decode
+from gitpulse_service.errors import GitLabFailed, StoreRefused
+from gitpulse_service.events import fetched
+from gitpulse_service.events.decode import decode
 from gitpulse_service.events.envelope import Envelope
-from gitpulse_service.events.fetched import KINDS, Kind, Row, delivery
+from gitpulse_service.events.fetched import DELIVERED_WITHIN, KINDS, Row, Source
 from gitpulse_service.events.timestamps import parse
 from gitpulse_service.log.backfills import Backfills
-from gitpulse_service.store.write import apply
-from gitpulse_service.worker.gitlab_api import get
+from gitpulse_service.store import keys, todo
+from gitpulse_service.store.compare import differing
+from gitpulse_service.store.rows import Batch
+from gitpulse_service.store.tables import todo as todo_table
+from gitpulse_service.store.write import put, told, writing
+from gitpulse_service.worker.gitlab_api import PAGE, GitLab
 
 logger = logging.getLogger(__name__)
 
-PAGE = 100
-"""Rows a page, the most that GitLab gives."""
 ACTIVITY_NOTED = timedelta(hours=2)
 """GitLab notes a project's last activity once an hour; a project that slept since before is left out."""
-PROJECTS = {"include_subgroups": "true", "simple": "true", "order_by": "id", "sort": "asc", "per_page": PAGE}
+SETTLED = timedelta(hours=1)
+"""How long ago something must have happened for a check to call it an error that it is not known."""
 NOT_THERE = (403, 404)
 """Answered for what a project has not: no repository yet, issues or CI switched off."""
 
 
 class Backfiller:
-    """One process's backfills. Only one process has its turn at a time, so that a GitLab is asked by one."""
+    """One process's backfills. Only one process at a time asks a GitLab."""
 
     def __init__(self, backfills: Backfills, engine: AsyncEngine) -> None:
         self._backfills = backfills
         self._engine = engine
-        self._waits: dict[str, float] = {}
+        self._listed: dict[str, list[Row]] = {}
 
-    async def run(self, *, seconds: float) -> None:
-        """Goes on with all that is wanted, until the time is up. Raises LogUnavailable, StoreUnavailable."""
-        end = time.monotonic() + seconds
-        for sealed, request in await self._backfills.pending():
-            if self._waits.get(request.instance, 0.0) > time.monotonic():
-                continue
-            filling = await self._backfills.filling(request)
-            try:
-                async for filling in self._fill(request, filling):  # noqa: B020
-                    if not await self._backfills.save(request.hook_id, sealed, filling) or time.monotonic() > end:
-                        break
-            except (GitLabFailed, StoreRefused) as error:
-                if isinstance(error, GitLabFailed) and not 300 <= error.status < 500:
-                    self._waits[request.instance] = time.monotonic() + error.retry_after
-                    logger.warning("%s waits for %.0f s: %s", request, error.retry_after, error)
-                    continue
-                filling = replace(filling, state="Failed", error=str(error))
-                await self._backfills.save(request.hook_id, sealed, filling)
-            if filling.state != "Running":
-                metrics.BACKFILLS.labels(filling.state.lower()).inc()
-                logger.info("%s: %s %s %s", request, filling.state, filling.counts, filling.error)
-
-    async def _fill(self, request: Backfill, filling: Filling) -> AsyncIterator[Filling]:
-        """What to note after each page."""
-        async for page, project, slept in _projects(request, filling):
-            while filling.kind < len(KINDS) and not slept:
-                name, kind = list(KINDS.items())[filling.kind]
-                rows = await _rows(kind, project, request, filling.page)
-                changed = await apply(self._engine, _deliveries(kind, rows, project, request))
-                counts = {**filling.counts, name: filling.counts.get(name, 0) + changed.get(kind.table, 0)}
-                more = len(rows) == PAGE
-                at, number = (filling.kind, filling.page + 1) if more else (filling.kind + 1, 1)
-                filling = replace(filling, counts=counts, projects=page, kind=at, page=number)
-                yield filling
-            filling = replace(filling, done=int(project["id"]), projects=page, kind=0, page=1)
-            yield filling
-        yield replace(filling, state="Done")
-
-
-async def _projects(request: Backfill, filling: Filling) -> AsyncIterator[tuple[int, Row, bool]]:
-    """Those that are not done: on which page of the list, and whether it slept through the gap.
-
-    A page is read until it shows nothing new: where a project before it is deleted, another one moves up.
-    """
-    kind, _, number = request.parent.partition("/")
-    page, done, active = filling.projects, filling.done, _moment(request.since) - ACTIVITY_NOTED
-    if kind == "project" and not done:
-        yield page, await get(request, f"/projects/{number}", {}), False
-    while kind == "group":
-        rows = await get(request, f"/groups/{number}/projects", {**PROJECTS, "page": page})
-        fresh = [row for row in rows if row["id"] > done]
-        for row in fresh:
-            done = row["id"]
-            yield page, row, parse(row["last_activity_at"]) < active
-        if len(rows) < PAGE:
-            return
-        page += not fresh
-
-
-async def _rows(kind: Kind, project: Row, request: Backfill, page: int) -> Any:  # noqa: ANN401 - JSON
-    query = {**kind.asked(_moment(request.since)), "page": page, "per_page": PAGE}
-    try:
-        return await get(request, f"/projects/{project['id']}/{kind.path}", query)
-    except GitLabFailed as error:
-        if error.status in NOT_THERE:
-            return ()
-        raise
-
-
-def _deliveries(
-    kind: Kind, rows: Iterable[Row], project: Row, request: Backfill
-) -> Iterator[tuple[Envelope, Event | None]]:
-    for row in rows:
+    async def step(self, request: Backfill, gitlab: GitLab) -> None:
+        """One page more. Raises LogUnavailable, StoreUnavailable, and GitLabFailed where that may pass."""
+        filling = await self._backfills.filling(request)
         try:
-            gap = _moment(request.since), _moment(request.until)
-            if found := delivery(kind, row, project, request.hook_id, request.instance, gap):
-                yield found, decode(found)
-        except (Undecodable, KeyError, TypeError, ValueError) as error:
-            logger.warning("a row of %s/%s is left out: %r", project["web_url"], kind.path, error)
+            filling = await self._step(request, filling, gitlab)
+        except (GitLabFailed, StoreRefused) as error:
+            if isinstance(error, GitLabFailed) and (not 300 <= error.status < 500 or error.status == 429):
+                raise
+            filling = replace(filling, state="Failed", error=str(error))
+        await self._backfills.save(request, filling)
+        if filling.state != "Running":
+            self._listed.pop(request.name, None)
+            metrics.BACKFILLS.labels(filling.state.lower()).inc()
+            logger.info("%s: %s %s %s", request, filling.state, filling.counts, filling.error)
+
+    async def _step(self, request: Backfill, filling: Filling, gitlab: GitLab) -> Filling:
+        page, rows, of = await self._projects(request, filling, gitlab)
+        filling = replace(filling, projects=page, of=of or filling.of)
+        if not rows:
+            left = await todo.backlog(self._engine, kinds=f"{_asker(request)}/%", hook_id=request.hook_id)
+            return replace(filling, left=sum(left.values()), state="Running" if left else "Done")
+        project = rows[0]
+        slept = filling.kind == 0 and parse(project["last_activity_at"]) < _moment(request.since) - ACTIVITY_NOTED
+        if slept or filling.kind == len(KINDS):
+            if request.check:
+                await self._doubt(request, project)
+            return replace(filling, done=int(project["id"]), finished=filling.finished + 1, kind=0, page=1, tip="")
+        return await Listing(request, filling, gitlab, project, self._engine).read()
+
+    async def _projects(self, request: Backfill, filling: Filling, gitlab: GitLab) -> tuple[int, Sequence[Row], int]:
+        """Those that are not done: on which page of the list, and how many there are in all, where that was asked.
+
+        A page is read until it shows nothing new: where a project before it is deleted, another one moves up.
+        """
+        kind, _, number = request.parent.partition("/")
+        known = [row for row in self._listed.get(request.name, ()) if row["id"] > filling.done]
+        page, of = filling.projects, 0
+        while not known:
+            if kind == "project":
+                known, last, of = [] if filling.done else [await gitlab.get(f"/projects/{number}")], True, 1
+            else:
+                path, query = f"/groups/{number}/projects", {"include_subgroups": "true", "simple": "true"}
+                of = filling.of or await gitlab.total(path, **query)
+                rows = await gitlab.page(path, page, **query, order_by="id", sort="asc")
+                known, last = [row for row in rows if row["id"] > filling.done], len(rows) < PAGE
+                page += not known and not last
+            if last:
+                break
+        self._listed[request.name] = known
+        return page, known, of
+
+    async def _doubt(self, request: Backfill, project: Row) -> None:
+        """Has those commits looked at that should have been listed and were not."""
+        key = keys.project(request.instance, int(project["id"]))
+        await todo.doubt_unseen(self._engine, key, _moment(request.since), _settled(request), _moment(request.until))
+
+
+class Listing:
+    """The next page of one list of one project."""
+
+    def __init__(self, request: Backfill, filling: Filling, gitlab: GitLab, project: Row, engine: AsyncEngine) -> None:
+        self._request = request
+        self._filling = filling
+        self._gitlab = gitlab
+        self._project = project
+        self._engine = engine
+        self._name, self._kind = list(KINDS.items())[filling.kind]
+        self._since = _moment(request.since)
+        self._source = Source(project, request.instance, request.hook_id, _moment(request.until))
+        self._todo = Batch()
+        self._tiers: dict[str, str | None] = {}
+
+    async def read(self) -> Filling:
+        """Writes it. Returns how far it has come with it."""
+        filling, kind = self._filling, self._kind
+        rows = await self._rows(kind.path, filling.page, **self._asked())
+        if self._name == "commits" and filling.page == 1:
+            newest = rows or await self._rows(kind.path, 1)
+            filling = replace(filling, tip=newest[0]["id"] if newest else "")
+        if self._name == "deployments" and rows:
+            self._tiers = {row["name"]: row["tier"] for row in await self._rows("environments", 1)}
+        new = await self._write(list(self._deliveries(rows, filling.tip)))
+        counts = {**filling.counts, **({self._name: filling.counts.get(self._name, 0) + new} if kind.table else {})}
+        if len(rows) == PAGE:
+            return replace(filling, counts=counts, page=filling.page + 1)
+        return replace(filling, counts=counts, kind=filling.kind + 1, page=1)
+
+    def _asked(self) -> dict[str, str]:
+        asked = self._kind.asked(self._since)
+        return {**asked, "ref_name": self._filling.tip} if self._name == "commits" and self._filling.page > 1 else asked
+
+    async def _rows(self, path: str, page: int, **query: str) -> list[Any]:
+        try:
+            return await self._gitlab.page(f"/projects/{self._project['id']}/{path}", page, **query)
+        except GitLabFailed as error:
+            if error.status in NOT_THERE:
+                return []
+            raise
+
+    def _deliveries(self, rows: Sequence[Row], tip: str) -> Iterator[Envelope]:
+        """What the rows tell; what they do not is put on the list of questions."""
+        wanted = [row for row in rows if self._is_wanted(row)]
+        if self._name == "commits":
+            if wanted:
+                yield self._source.delivery(fetched.commits(wanted))
+            return
+        for row in wanted:
+            try:
+                if self._kind.more:
+                    self._ask(self._kind.more, row["iid"], row["id"])
+                if self._name in ("branches", "tags") and not row.get("merged"):
+                    self._ask(
+                        "new", tip, row["commit"]["id"], 1, f"{self._since - self._kind.earlier:{self._kind.form}}"
+                    )
+                elif content := self._content(row):
+                    at = self._kind.at(row) + DELIVERED_WITHIN if self._name == "pushes" else None
+                    yield self._source.delivery(content, at)
+            except (KeyError, TypeError, ValueError) as error:
+                logger.warning("a row of %s/%s is left out: %r", self._project["web_url"], self._kind.path, error)
+
+    def _content(self, row: Row) -> fetched.Content | None:
+        if self._name == "deployments":
+            return fetched.deployment(row, self._tiers)
+        return self._kind.content(row) if self._kind.content else None
+
+    def _is_wanted(self, row: Row) -> bool:
+        """Whether it became as it is within the span; what a check finds just now may be on its way to us."""
+        at = self._kind.at(row)
+        since = self._since - (self._kind.earlier if self._name != "pushes" else timedelta())
+        return at >= since and not (self._request.check and at >= _settled(self._request))
+
+    def _ask(self, kind: str, *item: object) -> None:
+        project = keys.project(self._request.instance, int(self._project["id"]))
+        row = {
+            "project": project,
+            "kind": f"{_asker(self._request)}/{kind}",
+            "item": msgspec.json.encode(item).decode(),
+        }
+        self._todo.add(todo_table, {**row, "hook_id": self._request.hook_id, "since": self._source.received_at})
+
+    async def _write(self, deliveries: Sequence[Envelope]) -> int:
+        """Returns how many rows of the list's table were not known, or not so."""
+        rows = told(self._engine, [(each, decode(each)) for each in deliveries])
+        async with writing(self._engine) as connection:
+            of_list = {table: some for table, some in rows.items() if table.name == self._kind.table}
+            different, same = await differing(connection, of_list)
+            for each in (rows, self._todo.rows()):
+                await put(connection, each)
+        if self._request.check:
+            metrics.checked(self._name, different, same)
+        return different
+
+
+def _asker(request: Backfill) -> str:
+    return "check" if request.check else "backfill"
+
+
+def _settled(request: Backfill) -> datetime:
+    return _moment(request.until) - SETTLED
 
 
 def _moment(seconds: int) -> datetime:

@@ -20,7 +20,9 @@ from gitpulse_service import metrics, traces
 from gitpulse_service.errors import ServiceError, StoreRefused, Undecodable
 from gitpulse_service.events.classify import Kind, classify
 from gitpulse_service.events.decode import Event, decode
+from gitpulse_service.log.live import Live
 from gitpulse_service.log.port import Entry, EventLog
+from gitpulse_service.store import keys
 from gitpulse_service.store.write import apply
 
 logger = logging.getLogger(__name__)
@@ -39,9 +41,12 @@ class Limits:
 class Drain:
     """One process's drains. At most one a partition runs at a time; a second one waits and takes what is left."""
 
-    def __init__(self, log: EventLog, engine: AsyncEngine, *, consumer: str, limits: Limits) -> None:
+    def __init__(
+        self, log: EventLog, engine: AsyncEngine, *, consumer: str, limits: Limits, live: Live | None = None
+    ) -> None:
         self._log = log
         self._engine = engine
+        self._live = live
         self._consumer = consumer
         self._limits = limits
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -103,10 +108,15 @@ class Drain:
             return
         await self._log.acknowledge([entry for entry, _ in batch])
         metrics.BATCH_EVENTS.observe(len(batch))
-        now = time.time()
+        now, projects, kinds = time.time(), set(), set()
         for entry, event in batch:
-            _outcome(entry, "uncounted" if event is None else "counted")
+            kind = _outcome(entry, "uncounted" if event is None else "counted")
             metrics.COUNTED_AFTER.observe(max(0.0, now - entry.envelope.received_at / 1000))
+            if event is not None and event.gitlab_project_id:
+                projects.add((entry.envelope.instance, event.gitlab_project_id))
+                kinds.add(kind)
+        if self._live:
+            await self._live.tell([keys.project(*project) for project in projects], kinds)
 
     async def _bury(self, entry: Entry, outcome: str, error: ServiceError) -> None:
         logger.warning("delivery %s goes to the dead letters: %s", entry.job_id, error)
@@ -114,9 +124,12 @@ class Drain:
         _outcome(entry, outcome)
 
 
-def _outcome(entry: Entry, outcome: str) -> None:
+def _outcome(entry: Entry, outcome: str) -> str:
+    """Counts it by its kind, and returns that."""
     kind = classify(entry.envelope.event, entry.envelope.body)
-    metrics.EVENTS.labels(kind.value if isinstance(kind, Kind) else "other", outcome).inc()
+    name = kind.value if isinstance(kind, Kind) else "other"
+    metrics.EVENTS.labels(name, outcome).inc()
+    return name
 
 
 async def _finish(work: Coroutine[None, None, None]) -> None:

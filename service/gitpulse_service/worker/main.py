@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from arq.connections import RedisSettings
@@ -20,15 +20,20 @@ from arq.worker import Worker
 from gitpulse_service import logs, metrics
 from gitpulse_service.contract import SettingsError, sentinels
 from gitpulse_service.errors import LogFull, LogUnavailable, ServiceError, StoreUnavailable
+from gitpulse_service.log.accesses import Accesses
 from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.connection import connect, log_errors
+from gitpulse_service.log.live import Live
 from gitpulse_service.log.port import EventLog
 from gitpulse_service.log.redis_log import RedisEventLog
+from gitpulse_service.log.teams import Teams
 from gitpulse_service.settings import ServiceSettings
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.worker.backfill import Backfiller
+from gitpulse_service.store.retention import make_days
+from gitpulse_service.worker import team_series
 from gitpulse_service.worker.drain import Drain, Limits
+from gitpulse_service.worker.fetcher import Fetcher
 from gitpulse_service.worker.jobs import Context, arq_settings, backoff
 
 logger = logging.getLogger(__name__)
@@ -78,7 +83,7 @@ async def work(
 async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
     """Log and store, reached and migrated. Raises SettingsError, and after a few tries ServiceError."""
     consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    engine = create_engine(_database_url(settings))
+    engine = create_engine(settings.needed_database_url(), keep_emails=settings.keep_emails)
     log = RedisEventLog.from_settings(settings)
     redis = connect(settings.redis_url)
     async with contextlib.AsyncExitStack() as stack:
@@ -87,21 +92,27 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
         stack.push_async_callback(redis.aclose)
         await _patiently(log.backlog)
         await _patiently(lambda: migrate(engine))
+        await _patiently(lambda: make_days(engine, datetime.now(UTC)))
+        fetcher = Fetcher(Accesses.from_settings(redis, settings), Backfills(redis), engine)
+        stack.callback(fetcher.close)
+        if settings.team_series:
+            series = asyncio.create_task(team_series.keep(engine, settings.team_series))
+            stack.push_async_callback(asyncio.wait, [series])
+            stack.callback(series.cancel)
         limits = Limits(settings.batch_events, settings.batch_bytes)
         yield {
             "log": log,
             "engine": engine,
-            "drain": Drain(log, engine, consumer=consumer, limits=limits),
-            "backfiller": Backfiller(Backfills(redis, settings.installation_key), engine),
+            "fetcher": fetcher,
+            "check_projects": settings.check_projects,
+            "drain": Drain(log, engine, consumer=consumer, limits=limits, live=Live(redis)),
+            "teams": Teams(redis, settings.installation_key),
             "consumer": consumer,
-            "raw_kept": timedelta(days=settings.raw_retention_days),
+            "kept": {
+                "delivery": timedelta(days=settings.raw_retention_days),
+                **{str(table): timedelta(days=days) for table, days in settings.retention_days.items()},
+            },
         }
-
-
-def _database_url(settings: ServiceSettings) -> str:
-    if settings.database_url is None:
-        raise SettingsError("GITPULSE_DATABASE_URL: is not set")
-    return settings.database_url
 
 
 async def _patiently(action: Callable[[], Awaitable[T]]) -> T:
@@ -181,7 +192,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(name)
     try:
         settings = ServiceSettings.load()
-        _database_url(settings)
+        settings.needed_database_url()
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- for whoever started us, before there is a log
         raise SystemExit(2) from None

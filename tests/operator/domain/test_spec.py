@@ -15,18 +15,23 @@ from hypothesis import given, strategies as st
 from gitpulse_operator.domain.events import GROUP_ONLY, TOGGLES, toggles
 from gitpulse_operator.domain.spec import (
     DURATION,
+    EMAIL,
     GROUP_TARGET,
     KEY,
     NAME,
     PROJECT_TARGET,
+    USERNAME,
+    ZONE,
     SecretRef,
     parse_connection,
     parse_project,
+    parse_team,
 )
 from gitpulse_operator.errors import SpecInvalid
 from harness.controlplane import CRDS
 
 PROJECT = {"project": "acme/website", "connectionRef": {"name": "gitlab"}}
+TEAM = {"members": [{"name": "Ann"}]}
 CONNECTION = {"url": "https://gitlab.example.com", "tokenSecretRef": {"name": "gitlab-token"}}
 
 
@@ -55,6 +60,8 @@ def test_defaults_are_those_of_the_crds():
     filled = defaults(schema("gitlabconnections")["properties"])
     assert parse_connection(CONNECTION) == parse_connection({**CONNECTION, **filled})
     assert parse_connection(CONNECTION).token.key == "token"
+    filled = defaults(schema("gitpulseteams")["properties"])
+    assert parse_team(TEAM) == parse_team({**TEAM, **filled})
 
 
 def test_patterns_and_enums_are_those_of_the_crds():
@@ -68,6 +75,11 @@ def test_patterns_and_enums_are_those_of_the_crds():
     (group,) = properties["group"]["x-kubernetes-validations"]
     assert PROJECT_TARGET.pattern in project["rule"].replace("(", "", 1)
     assert GROUP_TARGET.pattern in group["rule"]
+    team = schema("gitpulseteams")["properties"]
+    member = team["members"]["items"]["properties"]
+    assert member["emails"]["items"]["pattern"] == f"^{EMAIL.pattern}$"
+    assert member["usernames"]["items"]["pattern"] == f"^{USERNAME.pattern}$"
+    assert ZONE.pattern in team["timeZone"]["x-kubernetes-validations"][0]["rule"]
 
 
 PROJECTS_REFUSED = [
@@ -120,6 +132,32 @@ def test_a_wrong_project_is_refused_in_the_crds_words(spec, message):
 def test_a_wrong_connection_is_refused(change, message):
     with pytest.raises(SpecInvalid, match=re.escape(message)):
         parse_connection({**CONNECTION, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"members": []}, "`members` must be a list with at least one person"),
+        ({"members": {}}, "`members` must be a list"),
+        ({"members": ["Ann"]}, "`members[0]` must be an object"),
+        ({"members": [{"name": "Ann"}, {}]}, "`members[1].name` must be set"),
+        ({"members": [{"name": "Ann", "emails": ["a@b", "ann"]}]}, '`members[0].emails[1]` must not be "ann"'),
+        ({"members": [{"name": "Ann", "usernames": ["@ann"]}]}, "`members[0].usernames[0]` must not be"),
+        ({"members": [{"name": "Ann", "gitlabIDs": ["7"]}]}, "`members[0].gitlabIDs[0]` must be a whole number"),
+        (
+            {"members": [{"name": "Ann", "email": "a@b"}]},
+            "`members[0].email` is not known here; known are name, emails",
+        ),
+        ({"bots": ["renovate*", "**"]}, '`bots[1]` must not be "**"'),
+        ({"timeZone": "Berlin"}, 'there is no "Berlin"'),
+        ({"timeZone": "Europe"}, 'there is no "Europe"'),
+        ({"timeZone": "../UTC"}, "`timeZone` must not be"),
+        ({"zone": "UTC"}, "`zone` is not known here"),
+    ],
+)
+def test_a_wrong_team_is_refused(change, message):
+    with pytest.raises(SpecInvalid, match=re.escape(message)):
+        parse_team({**TEAM, **change})
 
 
 def test_every_cross_field_rule_of_the_crds_is_repeated():

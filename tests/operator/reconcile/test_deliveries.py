@@ -116,6 +116,9 @@ async def test_what_receivers_note_becomes_a_run(house, life, feedback):
     await life.run()
     house.redis.hset(feedback, "accepted:1", 2000)
     assert await life.news.look() == [], "one more delivery is no news"
+    house.redis.hset(feedback, "changed", 2500)
+    assert await life.news.look() == [life.ref("website")]
+    assert await life.news.look() == [], "once"
     house.redis.hset(feedback, mapping={"refused": 3000, "refused:reason": "stale"})
     assert await life.news.look() == [life.ref("website")]
     await life.run()

@@ -19,7 +19,7 @@ from gitpulse_service.events.classify import Ignored, Kind, Malformed, classify
         ("Push Hook", {"project": {"id": 1}, "commits": []}, Kind.PUSH),
         ("Confidential Issue Hook", {"project_id": 1}, Kind.ISSUE),
         ("Emoji Hook", {"object_kind": "emoji"}, Ignored.UNWANTED),
-        ("Member Hook", {"event_name": "user_add_to_group"}, Ignored.UNWANTED),
+        ("Member Hook", {"event_name": "user_add_to_group"}, Kind.GROUP),
         ("Emoji Hook", {"project_id": 1}, Ignored.TEMPLATE),
         ("Push Hook", {"text": "somebody pushed"}, Ignored.TEMPLATE),
         ("Push Hook", {"object_kind": ["push"]}, Ignored.TEMPLATE),

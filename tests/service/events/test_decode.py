@@ -11,14 +11,31 @@ from hypothesis import given, strategies as st
 
 from gitpulse_service.errors import Undecodable
 from gitpulse_service.events.decode import decode
+from gitpulse_service.events.deployment import Deployment
+from gitpulse_service.events.group import GroupChange
 from gitpulse_service.events.issue import Issue
 from gitpulse_service.events.merge_request import MergeRequest
-from gitpulse_service.events.pipeline import Pipeline, without_variables
+from gitpulse_service.events.note import Note
+from gitpulse_service.events.pipeline import Job, Pipeline
+from gitpulse_service.events.privacy import without_secrets
 from gitpulse_service.events.push import Push
+from gitpulse_service.events.release import Release
 from harness.samples import FOLDER, body, envelope
 
 ALL = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.json"))
-KINDS = {"push": Push, "merge_request": MergeRequest, "issue": Issue, "pipeline": Pipeline}
+KINDS = {
+    "push": Push,
+    "tag_push": Push,
+    "merge_request": MergeRequest,
+    "note": Note,
+    "issue": Issue,
+    "work_item": Issue,
+    "pipeline": Pipeline,
+    "build": Job,
+    "deployment": Deployment,
+    "release": Release,
+    "group": GroupChange,
+}
 
 
 def of(name):
@@ -32,12 +49,12 @@ def at(*args):
 @pytest.mark.parametrize("name", ALL)
 def test_every_sample_decodes_to_its_kind_or_to_nothing(name):
     event = of(name)
-    kind = KINDS.get(name.split("/", maxsplit=1)[0])
-    if kind is None or name.endswith("empty_project"):
+    kind = KINDS[name.split("/", maxsplit=1)[0]]
+    if name.endswith("empty_project"):
         assert event is None
     else:
         assert isinstance(event, kind)
-        assert event.gitlab_project_id == 42
+        assert event.gitlab_project_id == (None if kind is GroupChange or "epic" in name else 42)
 
 
 def test_a_commit_keeps_its_authors_own_offset():
@@ -104,7 +121,7 @@ def test_a_retried_pipeline_is_newer_than_its_first_end():
 
 def test_a_pipelines_variables_are_not_kept():
     raw = envelope(body("pipeline/with_variables"))
-    kept = without_variables(raw.body)
+    kept = without_secrets(raw.body)
     assert b"glpat" not in kept
     assert decode(envelope(kept)) == decode(envelope({**body("pipeline/pending")}))
 
@@ -119,16 +136,19 @@ NAME = b'"object_attributes"'
 def test_what_is_odd_beside_a_pipelines_variables_stays_as_it_was_sent(odd):
     raw = msgspec.json.encode(body("pipeline/with_variables")).replace(NAME, odd)
     assert type(decode(envelope(raw))) is Pipeline
-    kept = without_variables(raw)
+    kept = without_secrets(raw)
     assert odd.removesuffix(NAME) in kept
     assert b"glpat" not in kept
 
 
-@pytest.mark.parametrize("odd", [b'"\xff":1,' + NAME, b'"object\\u0000_attributes"'])
-def test_a_body_with_variables_and_names_that_are_no_text_is_counted_and_not_kept(odd):
+@pytest.mark.parametrize(
+    ("odd", "kept"), [(b'"\xff":1,' + NAME, b"{}"), (b'"object\\u0000_attributes"', b'"object_attributes":{')]
+)
+def test_a_body_with_variables_and_names_that_are_no_text_is_counted_and_keeps_none(odd, kept):
     raw = msgspec.json.encode(body("pipeline/with_variables")).replace(NAME, odd)
     assert type(decode(envelope(raw))) is Pipeline
-    assert without_variables(raw) == b"{}"
+    assert kept in without_secrets(raw)
+    assert b"glpat" not in without_secrets(raw)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +158,9 @@ def test_a_body_with_variables_and_names_that_are_no_text_is_counted_and_not_kep
         ({"event_name": "push", "project_id": 1}, "System Hook", Push),
         ({"object_kind": "push", "project_id": 1}, "Pipeline Hook", Push),
         ({"project": {"id": 1}, "object_attributes": {"id": 1}}, "Confidential Issue Hook", Issue),
-        ({"object_kind": "tag_push", "project_id": 1}, "Tag Push Hook", type(None)),
+        ({"object_kind": "tag_push", "project_id": 1}, "Tag Push Hook", Push),
+        ({"project_id": 1}, "Tag Push Hook", Push),
+        ({"object_kind": "emoji", "project_id": 1}, "Emoji Hook", type(None)),
         ({"hello": "template"}, "Push Hook", type(None)),
     ],
 )

@@ -5,6 +5,7 @@ import os
 import zlib
 
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from gitpulse_service.contract import feedback_key
@@ -76,6 +77,15 @@ async def test_the_operator_finds_what_was_accepted_and_refused(log, redis):
     assert notes[b"refused:reason"] == b"wrong_token"
     assert int(notes[b"refused"]) > 1_700_000_000_000
     assert 0 < await redis.ttl(feedback_key("hook")) <= FEEDBACK_KEPT
+
+
+async def test_the_operator_finds_that_a_group_has_changed(log, redis):
+    await log.append([envelope("one")])
+    assert b"changed" not in await redis.hgetall(feedback_key("hook"))
+    for event in ("Member Hook", "Subgroup Hook", "Project Hook"):
+        await log.append([replace(envelope(event, hook_id=event), event=event), envelope(f"a push beside {event}")])
+        assert (await redis.hgetall(feedback_key(event)))[b"changed"] == b"1780000000000"
+    assert b"changed" not in await redis.hgetall(feedback_key("hook"))
 
 
 async def test_a_duplicate_proves_its_secret_too(log, redis):

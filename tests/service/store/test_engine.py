@@ -22,8 +22,11 @@ SCHEMA = {
         FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
         UNION ALL SELECT indexname, indexdef FROM pg_indexes
         WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+        UNION ALL SELECT relname, pg_get_partkeydef(oid) FROM pg_class WHERE relkind = 'p'
+        UNION ALL SELECT relname, pg_get_expr(relpartbound, oid) FROM pg_class WHERE relispartition
         UNION ALL SELECT relname, obj_description(oid) FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version' ORDER BY 1
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+        AND relname <> 'alembic_version' ORDER BY 1
     """,
 }
 
@@ -31,7 +34,7 @@ SCHEMA = {
 async def schema(engine):
     async with engine.connect() as connection:
         rows = await connection.execute(sa.text(SCHEMA[engine.dialect.name]))
-        return {name: re.sub(r"\s+", " ", text or "") for name, text in rows}
+        return sorted((name, re.sub(r"\s+", " ", text or "")) for name, text in rows)
 
 
 async def test_the_migrations_make_the_tables_that_we_use(engine):
@@ -46,7 +49,7 @@ async def test_the_migrations_make_the_tables_that_we_use(engine):
 async def test_several_workers_may_migrate_at_once(database_url):
     engines = [create_engine(database_url) for _ in range(4)]
     await asyncio.gather(*(migrate(engine) for engine in engines))
-    assert "push" in " ".join(await schema(engines[0]))
+    assert "push_received" in dict(await schema(engines[0]))
     await asyncio.gather(*(engine.dispose() for engine in engines))
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gitpulse_service.events.decode import decode
-from gitpulse_service.store import queries
+from gitpulse_service.store import keys, queries, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.rows import project_key
+from gitpulse_service.store.tables import metadata
 from gitpulse_service.store.write import apply
 from harness.dumps import dump, wipe
 from harness.histories import START, History
@@ -28,18 +30,70 @@ async def write(engine, envelopes, sizes):
         await apply(engine, [(envelope, decode(envelope)) for envelope in batch])
 
 
+NUMBERS = {
+    "pushes": "pushes",
+    "opened": "merge_requests_opened",
+    "merged": "merge_requests_merged",
+    "closed": "merge_requests_closed",
+    "issues_opened": "issues_opened",
+    "issues_closed": "issues_closed",
+}
+
+
 async def numbers(engine, project, span):
-    counted = await queries.summary(engine, project_key(project.instance, project.id), queries.Span(*span))
+    """What `Project.truth` tells, by the questions that the query API asks."""
+    of = {"projects": [keys.project(project.instance, project.id)]}
+    between = queries.Span(*span)
+    counted = await queries.totals(engine, NUMBERS.values(), between, **of)
+    authors = await queries.series(engine, "commits", between, group="person", **of)
+    statuses = await queries.series(engine, "pipelines", between, group="label", **of)
     return {
-        "pushes": counted.pushes,
-        "authors": {(a.name, a.email): a.commits for a in counted.authors},
-        "opened": counted.merge_requests_opened,
-        "merged": counted.merge_requests_merged,
-        "closed": counted.merge_requests_closed,
-        "issues_opened": counted.issues_opened,
-        "issues_closed": counted.issues_closed,
-        "pipelines": counted.pipelines_by_status,
+        **{name: counted[metric].count for name, metric in NUMBERS.items()},
+        "authors": {point.group: point.count for point in authors},
+        "pipelines": {point.group: point.count for point in statuses},
     }
+
+
+async def objects(engine, project):
+    """What `Project.objects` tells, from the tables."""
+    async with engine.connect() as connection:
+
+        async def of(table, *names):
+            c = tables.metadata.tables[table].c
+            key = keys.project(project.instance, project.id)
+            return (await connection.execute(sa.select(*(c[n] for n in names)).where(c.project == key))).all()
+
+        accounts = {keys.account(project.instance, n): n for n in (1, 2, 3)}
+        return {
+            "notes": {note for (note,) in await of("note", "id")},
+            "approvals": {
+                (merge_request, accounts[who]): at
+                for merge_request, who, at in await of("approval", "merge_request", "who", "approved_at")
+            },
+            "reopenings": {tuple(row) for row in await of("reopening", "issue", "reopened_at")},
+            "labels": {issue: json.loads(labels) for issue, labels in await of("issue", "id", "labels")},
+            "jobs": {job: tuple(rest) for job, *rest in await of("job", "id", "status", "finished_at", "duration")},
+            "pipelines": {one: tuple(rest) for one, *rest in await of("pipeline", "id", "status", "finished_at")},
+            "deployments": {one: tuple(rest) for one, *rest in await of("deployment", "id", "status", "succeeded_at")},
+            "releases": {
+                (tag, made): (released, gone == 1)
+                for tag, made, released, gone in await of("release", "tag", "created_at", "released_at", "deleted")
+            },
+        }
+
+
+def but_receipt(dumped):
+    """A dump without what tells of receipts; a project, an account and a release are as last received."""
+    said = {}
+    for table in metadata.sorted_tables:
+        of_receipt = {"received_at", "seen_at", "last_event_at"}
+        of_receipt |= {"version"} if table.name in ("project", "identity", "release") else set()
+        if table.name not in ("delivery", "todo"):
+            said[table.name] = [
+                tuple(value for column, value in zip(table.c, row, strict=True) if column.name not in of_receipt)
+                for row in dumped[table.name]
+            ]
+    return said
 
 
 async def check(url, seed, steps):
@@ -58,8 +112,12 @@ async def check(url, seed, steps):
         moments += [START + timedelta(seconds=random.randint(0, length)) for _ in range(12)]
         spans = [ALWAYS, *(tuple(sorted(moments[i : i + 2])) for i in range(0, len(moments), 2))]
         for project in history.projects:
+            assert await objects(engine, project) == project.objects()
             for span in spans:
                 assert await numbers(engine, project, span) == project.truth(*span)
+        await wipe(engine)
+        await write(engine, history.delayed(), lambda: 50)
+        assert but_receipt(await dump(engine)) == but_receipt(in_order)
         await wipe(engine)
     finally:
         await engine.dispose()

@@ -20,7 +20,7 @@ async def test_what_is_older_than_the_setting_goes(engine):
     await apply(
         engine, [(envelope("old", now - timedelta(days=3)), None), (envelope("new", now - timedelta(days=1)), None)]
     )
-    await retire({"engine": engine, "raw_kept": timedelta(days=2)})
+    await retire({"engine": engine, "kept": {"delivery": timedelta(days=2)}})
     async with engine.connect() as connection:
         assert (await connection.execute(sa.select(tables.delivery.c.delivery_id))).scalars().all() == ["new"]
 

@@ -1,0 +1,171 @@
+"""Who asks, and what they may see: all, or what the members of their teams did."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, TypeAlias
+
+import sqlalchemy as sa
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gitpulse_service.metrics_api.live import Hub
+from gitpulse_service.metrics_api.problems import Problem
+from gitpulse_service.store import queries, tokens
+from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.queries import Project
+from gitpulse_service.store.roster import alias, member, team
+from gitpulse_service.store.spans import Span
+
+WORK = ("commits", "pushes", "merge_requests_opened", "reviews", "issues_opened", "pipelines", "deployments")
+"""Whoever did one of these in a project works in it; a team's projects are those that a member works in."""
+KNOWN_FOR = 30.0
+"""Seconds for which the projects of teams, and the names of projects, are taken as they were."""
+
+bearer = HTTPBearer(auto_error=False, description="A token of `gitpulse tokens create`.")
+
+
+async def _none() -> Sequence[Mapping[str, Any]]:
+    return ()
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the API stands on, and what it remembers for a while."""
+
+    engine: AsyncEngine
+    tokens_required: bool
+    hub: Hub
+    backfills: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = _none
+    """How far each has come: `name`, `state`, and what else is known."""
+    remembered: dict[object, tuple[float, Any]] = field(default_factory=dict)
+
+    async def remember(self, what: object, ask: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
+        """The answer, for a while the same."""
+        at, answer = self.remembered.get(what, (-KNOWN_FOR, None))
+        if time.monotonic() - at >= KNOWN_FOR:
+            answer = await ask()
+            self.remembered[what] = time.monotonic(), answer
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who may ask. Everything raises StoreUnavailable."""
+
+    parts: Parts
+    teams: frozenset[str] | None
+    """None: all, and what belongs to none."""
+    secret: str | None = field(default=None, repr=False)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        return self.parts.engine
+
+    async def still(self) -> bool:
+        """Whether the token that was shown is still one."""
+        return self.secret is None or await tokens.find(self.engine, self.secret) is not None
+
+    def must_see_all(self) -> None:
+        """Raises Problem for who may see only some teams."""
+        if self.teams is not None:
+            raise Problem(HTTPStatus.FORBIDDEN, "this needs a token for all teams")
+
+    async def scope(self, name: str | None, person: str | None = None) -> tuple[str | None, str]:
+        """The team to go by, and its time zone: what was asked for, or the only one there is. Raises Problem."""
+        if self.teams is not None:
+            mine = ", ".join(sorted(self.teams))
+            theirs = sa.select(member.c.team).where(member.c.person == person, member.c.team.in_(self.teams))
+            if not self.teams.issuperset([name] if name else []) or (person and not await self.rows(theirs)):
+                raise Problem(HTTPStatus.FORBIDDEN, f"this token is for other teams: {mine}")
+            if name is None and person is None:
+                if len(self.teams) != 1:
+                    raise Problem(
+                        HTTPStatus.FORBIDDEN, f"this token is for the teams {mine}: add team= with one of them"
+                    )
+                (name,) = self.teams
+        if name is None:
+            return None, "UTC"
+        if not (found := await self.rows(sa.select(team.c.time_zone).where(team.c.name == name))):
+            raise Problem(HTTPStatus.NOT_FOUND, f"there is no team {name}; /api/v1/teams lists them")
+        return name, found[0][0]
+
+    async def people(self) -> dict[str, list[str]]:
+        """Those of the map of people that this caller may see: name -> teams."""
+        within = await self.rows(sa.select(member.c.person, member.c.team).order_by(member.c.team))
+        known = await self.rows(sa.select(alias.c.person).distinct()) if self.teams is None else []
+        found: dict[str, list[str]] = {person: [] for (person,) in known}
+        for person, of in within:
+            if self.teams is None or of in self.teams:
+                found.setdefault(person, []).append(of)
+        return found
+
+    async def projects(self) -> list[Project]:
+        """Those that this caller may see."""
+        found, mine = await queries.projects(self.engine), await self._mine()
+        return [project for project in found if mine is None or project.key in mine]
+
+    async def project(self, name: str, instance: str | None) -> Project:
+        """The one with this id or path. Raises Problem."""
+        found, mine = await queries.find_projects(self.engine, name, instance), await self._mine()
+        found = [project for project in found if mine is None or project.key in mine]
+        if not found:
+            where = f" of {instance}" if instance else ""
+            raise Problem(HTTPStatus.NOT_FOUND, f"no event of a project {name}{where} has been counted")
+        if len(found) > 1:
+            choices = ", ".join(project.instance or "(none)" for project in found)
+            detail = f"several GitLab instances have a project {name}; add instance= with one of: {choices}"
+            raise Problem(HTTPStatus.CONFLICT, detail)
+        return found[0]
+
+    async def names(self, keys: Collection[int]) -> dict[int, str]:
+        """Of those projects that this caller may see: paths, behind their GitLab where several have the same."""
+        mine = await self._mine()
+        known: dict[int, str] = await self.parts.remember("names", self._names)
+        if not known.keys() >= set(keys):  # the first event of a project
+            self.parts.remembered.pop("names", None)
+            known = await self.parts.remember("names", self._names)
+        return {key: known[key] for key in keys if key in known and (mine is None or key in mine)}
+
+    async def rows(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        """What the map of people says."""
+        with store_errors(self.engine):
+            async with self.engine.connect() as connection:
+                return [tuple(row) for row in await connection.execute(query)]
+
+    async def _names(self) -> dict[int, str]:
+        found = {p.key: (p.instance, p.path or str(p.gitlab_id)) for p in await queries.projects(self.engine)}
+        same = Counter(path for _, path in found.values())
+        return {key: f"{where}/{path}" if same[path] > 1 else path for key, (where, path) in found.items()}
+
+    async def _mine(self) -> set[int] | None:
+        if self.teams is None:
+            return None
+        found = [await self.parts.remember((name,), partial(self._worked_in, name)) for name in self.teams]
+        return set().union(*found)
+
+    async def _worked_in(self, name: str) -> set[int]:
+        found = [await queries.series(self.engine, it, Span(), team=name, group="project") for it in WORK]
+        return {int(point.group) for points in found for point in points if point.group is not None}
+
+
+async def _caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]) -> Caller:
+    parts: Parts = request.app.state.parts
+    if shown is None:
+        if not parts.tokens_required:
+            return Caller(parts, None)
+        detail, error = "show a token: `Authorization: Bearer gpt_…`, made by `gitpulse tokens create`", ""
+    elif found := await tokens.find(parts.engine, shown.credentials):
+        return Caller(parts, found.teams, shown.credentials)
+    else:
+        detail, error = "this token is wrong, revoked, or its time is over", ', error="invalid_token"'
+    raise Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": f'Bearer realm="gitpulse"{error}'})
+
+
+AnyCaller: TypeAlias = Annotated[Caller, Depends(_caller)]

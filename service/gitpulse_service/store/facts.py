@@ -1,0 +1,234 @@
+"""Every metric of `docs/metrics.md` as one SELECT of its facts: `project, at, who, label, value`.
+
+The same statement for PostgreSQL and SQLite. What is asked about them (spans, buckets, groups, percentiles) is in
+`queries`, and what is kept for speed in `rollups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from gitpulse_service.store import tables
+from gitpulse_service.store.dialects import json_texts, seconds
+from gitpulse_service.store.people import attribution
+from gitpulse_service.store.tables import UtcDateTime
+
+Unit = Literal["count", "seconds", "files", "ratio"]
+By = Literal["label", "who"]
+"""What of a fact a daily sum still tells, beside project and value; both together would be as many as the facts."""
+BY_BOTH: tuple[By, ...] = ("label", "who")
+BY_LABEL = BY_BOTH[:1]
+Expression = sa.ColumnElement[Any]
+Facts = sa.Select[Any]
+
+AS_OF = sa.bindparam("as_of", type_=UtcDateTime())
+"""The end of the span, for the metrics that are `as_of`."""
+ZEROS = ("0" * 40, "0" * 64)
+"""The commit that is none, as SHA-1 and SHA-256 write it."""
+HOURS_OF_WEEK = 168
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """What is counted, and how its facts are to be read."""
+
+    name: str
+    select: Facts
+    unit: Unit = "count"
+    """Of the values; "count": facts have none. Of a "ratio" only the mean means something."""
+    labels: bool = False
+    """Facts have a label to group by."""
+    label_is_person: bool = False
+    """The label is an identity."""
+    label_is_number: bool = False
+    distinct: bool = False
+    """Facts of the same project and label are one."""
+    as_of: bool = False
+    """What is so at the moment `AS_OF`, and has been since `at`: there are no buckets."""
+    rolled: tuple[By, ...] = ()
+    """Daily sums are kept by these. For this `rollups` must know every table of the facts."""
+
+
+def _facts(
+    at: Expression,
+    who: Expression | None,
+    *where: sa.ColumnElement[bool],
+    label: Expression | None = None,
+    value: Expression | None = None,
+    of: sa.FromClause | None = None,
+    each: Sequence[Expression] = (),
+) -> Facts:
+    """Facts of the table of `at`, or `of` a join that begins with one that has the column `project`; one for `each`."""
+    table: Any = at.table if of is None else of
+    left = table
+    while isinstance(left, sa.Join):
+        left = left.left
+    columns = {
+        "project": left.c.project,
+        "at": at,
+        "who": sa.cast(sa.null(), sa.BigInteger()) if who is None else who,
+        "label": sa.cast(sa.null(), sa.Text()) if label is None else label,
+        "value": sa.cast(sa.null(), sa.BigInteger()) if value is None else value,
+    }
+    found = sa.select(*(it.label(name) for name, it in columns.items())).select_from(table).where(*where)
+    known = () if value is None else (value.is_not(None),)  # without a value there is no fact
+    return found.group_by(left.c.project, *each).having(*known) if each else found.where(*known)
+
+
+def _since(start: Expression, end: Expression) -> Expression:
+    return seconds(end) - seconds(start)
+
+
+def _success(status: Expression) -> Expression:
+    """1 for what succeeded, 0 for what failed, else NULL."""
+    return sa.case((status == "success", 1), (status == "failed", 0))
+
+
+def _pushes() -> Iterator[Metric]:
+    c = tables.push.c
+    branch, tag = (sa.func.substr(c.ref, 1, len(it)) == it for it in ("refs/heads/", "refs/tags/"))
+    created, deleted = c.before.in_(ZEROS), c.after.in_(ZEROS)
+    for name, where in {
+        "pushes": (branch,),
+        "force_pushes": (branch, c.forced == 1),
+        "branches_created": (branch, created),
+        "branches_deleted": (branch, deleted),
+        "tags_created": (tag, created),
+    }.items():
+        yield Metric(name, _facts(c.received_at, c.who, *where), rolled=BY_BOTH)
+    active = _facts(c.received_at, c.who, branch, ~deleted, label=c.ref)
+    yield Metric("branches_active", active, distinct=True)
+
+
+def _commits() -> Iterator[Metric]:
+    c = tables.commit.c
+    there = sa.or_(c.lost_at.is_(None), c.seen_at > c.lost_at)
+    yield Metric("commits", _facts(c.committed_at, c.author, there), rolled=BY_BOTH)
+    # 1970 began on a Thursday; the weeks are added so that what is divided is positive.
+    local = seconds(c.committed_at) + 60 * sa.func.coalesce(c.utc_offset, 0) + 3600 * (72 + 110_000 * HOURS_OF_WEEK)
+    hour = sa.cast(local // 3600 % HOURS_OF_WEEK, sa.Text())
+    yield Metric(
+        "commit_hours",
+        _facts(c.committed_at, c.author, there, label=hour),
+        labels=True,
+        label_is_number=True,
+        rolled=BY_LABEL,
+    )
+    paths = (
+        _facts(c.committed_at, c.author, there, it > 0, label=sa.literal_column(f"'{it.name}'", sa.Text()), value=it)
+        for it in (c.added, c.modified, c.removed)
+    )
+    files = sa.select(sa.union_all(*paths).subquery("path"))
+    yield Metric("files", files, "files", labels=True, rolled=BY_LABEL)
+
+
+def _merge_requests() -> Iterator[Metric]:
+    c = tables.merge_request.c
+    yield Metric("merge_requests_opened", _facts(c.created_at, c.author))
+    yield Metric("merge_requests_merged", _facts(c.merged_at, c.author, c.merged_at.is_not(None)))
+    yield Metric("merge_requests_closed", _facts(c.closed_at, c.author, c.state == "closed"))
+    lasted = _since(c.created_at, c.merged_at)
+    yield Metric("time_to_merge", _facts(c.merged_at, c.author, value=lasted), "seconds")
+    state = sa.func.coalesce(c.state, "")
+    not_merged = sa.or_(c.merged_at >= AS_OF, sa.and_(c.merged_at.is_(None), state != "merged"))
+    not_closed = sa.or_(state != "closed", c.closed_at >= AS_OF)
+    age = _since(c.created_at, AS_OF)
+    is_open = _facts(c.created_at, c.author, not_merged, not_closed, value=age)
+    yield Metric("merge_requests_open", is_open, "seconds", as_of=True)
+
+
+def _reviews() -> Iterator[Metric]:
+    n, a, mr = tables.note.c, tables.approval.c, tables.merge_request.c
+    notes = sa.select(n.project, n.noteable_id.label("merge_request"), n.author.label("who"), n.created_at.label("at"))
+    by_people = n.noteable_type == "MergeRequest", sa.or_(n.system.is_(None), n.system == 0)
+    moment = sa.func.coalesce(a.approved_at, a.received_at)
+    approvals = sa.select(a.project, a.merge_request, a.who, moment)
+    act = sa.union_all(notes.where(*by_people), approvals).subquery("act")
+    people = attribution()
+    bots = sa.select(people.c.identity).where(people.c.bot == 1)
+    of = sa.join(act, tables.merge_request, sa.and_(act.c.project == mr.project, act.c.merge_request == mr.id))
+    by_others = act.c.who != mr.author, act.c.who.not_in(bots)
+    first = sa.func.min(act.c.at)
+    waited, every = _since(mr.created_at, first), (mr.id, mr.author, mr.created_at)
+    begun = _facts(first, mr.author, *by_others, value=waited, of=of, each=every)
+    yield Metric("time_to_first_review", begun, "seconds")
+    each = _facts(first, act.c.who, *by_others, label=mr.author, of=of, each=(mr.id, mr.author, act.c.who))
+    yield Metric("reviews", each, labels=True, label_is_person=True)
+
+
+def _issues() -> Iterator[Metric]:
+    c, r = tables.issue.c, tables.reopening.c
+    closed = c.state == "closed"
+    is_issue, is_incident = (c.type == it for it in ("Issue", "Incident"))
+    lasted = _since(c.created_at, c.closed_at)
+    yield Metric("issues_opened", _facts(c.created_at, c.author, is_issue))
+    yield Metric("issues_closed", _facts(c.closed_at, c.author, is_issue, closed))
+    again = sa.join(tables.reopening, tables.issue, sa.and_(r.project == c.project, r.issue == c.id))
+    yield Metric("issues_reopened", _facts(r.reopened_at, r.who, is_issue, of=again))
+    yield Metric("time_to_close", _facts(c.closed_at, c.author, is_issue, closed, value=lasted), "seconds")
+    title = json_texts(c.labels).table_valued("value", name="title")
+    labelled = sa.join(tables.issue, title, sa.true())
+    opened = _facts(c.created_at, c.author, is_issue, label=title.c.value, of=labelled)
+    yield Metric("issues_opened_by_label", opened, labels=True)
+    at_end = _facts(c.closed_at, c.author, is_issue, closed, label=title.c.value, of=labelled)
+    yield Metric("issues_closed_by_label", at_end, labels=True)
+    yield Metric("incidents_opened", _facts(c.created_at, c.author, is_incident))
+    yield Metric("time_to_restore", _facts(c.closed_at, c.author, is_incident, closed, value=lasted), "seconds")
+
+
+def _pipelines() -> Iterator[Metric]:
+    for table in (tables.pipeline, tables.job):
+        c, name = table.c, table.name
+        place = c.stage + "/" + c.name if table is tables.job else None
+        has_place = place is not None
+        yield Metric(f"{name}s", _facts(c.created_at, c.who, label=c.status), labels=True, rolled=BY_BOTH)
+        for metric, it in (("duration", c.duration), ("queue_time", c.queued_duration)):
+            lasted = _facts(c.finished_at, c.who, c.finished_at.is_not(None), label=place, value=it)
+            yield Metric(f"{name}_{metric}", lasted, "seconds", labels=has_place)
+        rate = _facts(c.finished_at, c.who, label=place, value=_success(c.status))
+        yield Metric(f"{name}_success_rate", rate, "ratio", rolled=BY_BOTH, labels=has_place)
+
+
+def _time_to_green() -> Iterator[Metric]:
+    c, p = tables.pipeline.c, tables.project.c
+    green = _success(c.status)
+    # How many succeeded before: all that failed since the success before, and the next success, have the same number.
+    before = sa.func.sum(green).over(partition_by=c.project, order_by=(c.finished_at, c.id), rows=(None, -1))
+    number = sa.func.coalesce(before, 0)
+    of_default = sa.join(tables.pipeline, tables.project, sa.and_(c.project == p.id, c.ref == p.default_branch))
+    finished = sa.select(c.project, c.finished_at, c.who, green.label("green"), number.label("number"))
+    finished = finished.select_from(of_default).where(green.is_not(None), c.finished_at.is_not(None))
+    run = finished.subquery("run")
+    broken, fixed, who = (
+        sa.func.min(sa.case((run.c.green == it, column)))
+        for it, column in ((0, run.c.finished_at), (1, run.c.finished_at), (1, run.c.who))
+    )
+    lasted = _facts(fixed, who, value=_since(broken, fixed), of=run, each=(run.c.number,))
+    yield Metric("time_to_green", lasted, "seconds")
+
+
+def _deployments() -> Iterator[Metric]:
+    d, of, mr = tables.deployment.c, tables.deployed.c, tables.merge_request.c
+    succeeded = d.tier == "production", d.succeeded_at.is_not(None)
+    yield Metric("deployments", _facts(d.succeeded_at, d.who, *succeeded, label=d.environment), labels=True)
+    brought = sa.join(tables.deployed, tables.deployment, sa.and_(of.project == d.project, of.deployment == d.id))
+    brought = brought.join(tables.merge_request, sa.and_(of.project == mr.project, of.merge_request == mr.id))
+    # The first, by what is not there and not by a minimum, so that a span need not look at all that was ever deployed.
+    other, before = tables.deployed.alias(), tables.deployment.alias()
+    same = other.c.project == of.project, other.c.merge_request == of.merge_request
+    its = before.c.project == other.c.project, before.c.id == other.c.deployment, before.c.tier == "production"
+    earlier = sa.tuple_(before.c.succeeded_at, before.c.id) < sa.tuple_(d.succeeded_at, d.id)
+    first = ~sa.exists().where(*same, *its, earlier)
+    lead = _facts(d.succeeded_at, mr.author, *succeeded, first, value=_since(mr.merged_at, d.succeeded_at), of=brought)
+    yield Metric("lead_time_for_changes", lead, "seconds")
+    r = tables.release.c
+    yield Metric("releases", _facts(r.released_at, None, sa.func.coalesce(r.deleted, 0) == 0))
+
+
+_FAMILIES = _pushes, _commits, _merge_requests, _reviews, _issues, _pipelines, _time_to_green, _deployments
+METRICS: Mapping[str, Metric] = {metric.name: metric for family in _FAMILIES for metric in family()}
+"""By name."""

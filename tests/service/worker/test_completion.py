@@ -1,0 +1,213 @@
+"""What deliveries do not tell is asked: a simulated GitLab with real git, real Redis, both databases."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from gitpulse_service.errors import GitLabFailed
+from gitpulse_service.store.tables import approval, merge_request, push, todo
+from gitpulse_sim import discussions
+from gitpulse_sim.faults import Fault
+from gitpulse_sim.repository import Draft, Person
+from harness.asking import desk
+from harness.target import running_target
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+async def at(simulator, engine, redis_url):
+    with running_target() as target:
+        simulator.world.add_hook(simulator.website, target.url)
+        async with desk(simulator, target, engine, redis_url) as it:
+            yield it
+
+
+async def forced(at) -> list[int | None]:
+    return [one for (one,) in await at.rows(sa.select(push.c.forced).order_by(push.c.received_at))]
+
+
+async def agrees(at) -> None:
+    assert await at.commits(at.simulator.website) == at.true_commits(at.simulator.website)
+
+
+async def test_a_push_of_500_is_fetched(at):
+    at.simulator.push(commits=2)
+    at.simulator.push(commits=500)
+    await at.heard()
+    assert len(await at.commits(at.simulator.website)) == 22
+    await at.ask()
+    await agrees(at)
+    assert await forced(at) == [0, 0]
+    at.simulator.push(branch="wide", commits=230)
+    await at.heard()
+    await at.ask()
+    await agrees(at)
+
+
+async def test_a_rebase_takes_the_old_commits_away(at):
+    at.simulator.push(commits=2)
+    at.simulator.push(branch="topic", commits=3)
+    at.simulator.push(commits=1)
+    at.simulator.run(at.simulator.forge.rebase(at.simulator.website, at.simulator.world.user("bob"), "topic", at=NOW))
+    await at.heard()
+    assert len(await at.commits(at.simulator.website)) == 9
+    await at.ask()
+    await agrees(at)
+    assert await forced(at) == [0, 0, 0, 1]
+
+
+async def test_what_another_branch_has_stays(at):
+    at.simulator.push(commits=2)
+    at.simulator.push(branch="topic", commits=5)
+    bob, website = at.simulator.world.user("bob"), at.simulator.website
+    (third, *_) = website.repository.git("rev-parse", "topic~2").split()
+    website.repository.point("refs/heads/kept", third)
+    at.simulator.run(at.simulator.forge.delete(website, bob, "refs/heads/topic"))
+    await at.heard()
+    await at.ask()
+    assert len(await at.commits(website)) == 5
+    await agrees(at)
+
+
+async def test_an_unmerged_branch_goes_and_comes_back(at):
+    at.simulator.push(commits=2)
+    at.simulator.push(branch="topic", commits=3)
+    bob, website = at.simulator.world.user("bob"), at.simulator.website
+    tip = website.repository.tip("topic")
+    gone = at.simulator.run(at.simulator.forge.delete(website, bob, "refs/heads/topic"))
+    await at.heard()
+    await at.ask()
+    assert gone.before == tip
+    assert len(await at.commits(website)) == 2
+    await agrees(at)
+    drafts = [Draft(message="More", author=Person("Bob", "bob@acme.example"), at=NOW, files={"a": "b\n"})]
+    at.simulator.run(at.simulator.forge.push(website, bob, "again", drafts, onto=tip))
+    await at.heard()
+    assert len(await at.commits(website)) == 6
+    await at.ask()
+    await agrees(at)
+
+
+@pytest.mark.parametrize("late", ["before", "after"])
+async def test_who_hears_of_it_late_does_not_count_it(at, late):
+    at.simulator.push(commits=2)
+    at.simulator.push(branch="topic", commits=3)
+    pushes = at.hear()
+    at.simulator.run(
+        at.simulator.forge.delete(at.simulator.website, at.simulator.world.user("bob"), "refs/heads/topic")
+    )
+    await at.heard()
+    if late == "after":
+        await at.ask()
+        pushes = [replace(each, received_at=int(time.time() * 1000)) for each in pushes]
+    await at.count(pushes)
+    await at.ask()
+    await agrees(at)
+
+
+async def test_a_redacted_push_learns_its_authors(at):
+    at.simulator.push(commits=3)
+    (one,) = at.hear(_redacted)
+    await at.count([one])
+    assert set((await at.commits(at.simulator.website)).values()) == {None}
+    await at.ask()
+    await agrees(at)
+
+
+async def test_what_is_delivered_again_changes_nothing(at):
+    at.simulator.push(commits=30)
+    at.simulator.push(branch="topic", commits=25)
+    at.simulator.run(at.simulator.forge.rebase(at.simulator.website, at.simulator.world.user("bob"), "main", at=NOW))
+    deliveries = at.hear()
+    await at.count(deliveries)
+    await at.ask()
+    before = await at.commits(at.simulator.website), await forced(at)
+    await at.count(reversed(deliveries))
+    await at.ask()
+    assert (await at.commits(at.simulator.website), await forced(at)) == before
+    await agrees(at)
+
+
+async def test_a_tag_holds_commits_and_lets_them_go(at):
+    at.simulator.push(commits=2)
+    at.simulator.push(branch="topic", commits=3)
+    bob, website, forge = at.simulator.world.user("bob"), at.simulator.website, at.simulator.forge
+    tip = website.repository.tip("topic")
+    at.simulator.run(forge.delete(website, bob, "refs/heads/topic"))
+    await at.heard()
+    await at.ask()
+    at.simulator.run(forge.tag(website, bob, "v1", at=NOW, target=tip, message="Kept"))
+    await at.heard()
+    await at.ask()
+    assert len(await at.commits(website)) == 5
+    await agrees(at)
+    at.simulator.run(forge.delete(website, bob, "refs/tags/v1"))
+    await at.heard()
+    await at.ask()
+    assert len(await at.commits(website)) == 2
+    await agrees(at)
+
+
+async def test_a_merge_request_of_an_old_gitlab(at):
+    """Neither the merge's moment nor the approval's is in its deliveries."""
+    at.simulator.push(commits=1)
+    at.simulator.push(branch="topic", commits=1)
+    website, forge = at.simulator.website, at.simulator.forge
+    bob, alice = at.simulator.world.user("bob"), at.simulator.world.user("alice")
+    run, past = at.simulator.run, NOW - timedelta(days=2)
+    mr = run(discussions.open_merge_request(forge, website, bob, "topic", title="One", at=past))
+    run(discussions.approve(forge, website, alice, mr, at=past + timedelta(hours=1)))
+    run(discussions.merge(forge, website, bob, mr, at=past + timedelta(hours=2)))
+    await at.count(at.hear(_untimed))
+    assert await at.rows(sa.select(merge_request.c.merged_at)) != [(past + timedelta(hours=2),)]
+    await at.ask()
+    assert await at.rows(sa.select(merge_request.c.merged_at)) == [(past + timedelta(hours=2),)]
+    assert await at.rows(sa.select(approval.c.approved_at)) == [(past + timedelta(hours=1),)]
+
+
+def _untimed(body):
+    if body["object_kind"] == "merge_request":
+        for name in ("merged_at", "actioned_at"):
+            body["object_attributes"].pop(name, None)
+        body["object_attributes"]["updated_at"] = str(NOW - timedelta(days=1))
+    return body
+
+
+async def test_a_project_that_is_gone_ends_its_questions(at):
+    at.simulator.push(commits=30)
+    await at.heard()
+    at.simulator.world.faults.append(Fault(path="/api/v4/projects/1/*", status=404, count=-1))
+    await at.ask()
+    assert len(await at.commits(at.simulator.website)) == 20
+
+
+async def test_a_broken_project_waits_and_others_do_not(at):
+    at.simulator.push(commits=30)
+    await at.heard()
+    at.simulator.world.faults.append(broken := Fault(path="/api/v4/projects/1/*", status=500, count=-1))
+    assert await at.fetcher.run(at.simulator.url, seconds=5)
+    assert broken.matched == 1
+    assert await at.rows(sa.select(sa.func.count()).select_from(todo)) == [(1,)]
+
+
+async def test_gitlab_may_ask_for_patience(at):
+    at.simulator.push(commits=30)
+    await at.heard()
+    at.simulator.world.faults.append(Fault(path="/api/v4/projects/1/*", status=429, retry_after=7, count=1))
+    with pytest.raises(GitLabFailed) as refused:
+        await at.ask()
+    assert refused.value.retry_after == 7
+    await at.ask()
+    await agrees(at)
+
+
+def _redacted(body):
+    for one in body["commits"]:
+        one["author"]["email"] = "[REDACTED]"
+    return body
