@@ -39,7 +39,7 @@ def _merge_request() -> dict[str, Any]:
 def _pipeline() -> dict[str, Any]:
     content = body("pipeline/success")
     content["builds"] = [
-        {**content["builds"][0], "id": number, "name": _word(), "queued_duration": _dice.random()}
+        {**content["builds"][0], "id": 1 + number, "name": _word(), "queued_duration": _dice.random()}
         for number in range(51)
     ]
     return content

@@ -1,79 +1,57 @@
-"""Random histories, delivered in random order and partly twice, against the truth kept in plain Python."""
+"""Random real histories with accidents on the way; each metric of each project held against git and GitLab's records.
+
+A history is what `gitpulse_sim.wild` makes, on a GitLab of some version between 17.3 and 19.1 that is upgraded and
+changes its time zone meanwhile. Deliveries come through a project hook and a group hook, twice, late, in any order, or
+not at all; tests and resends among them. Workers complete over REST between all that, and at last fill what was lost.
+Truth is `gitpulse_sim.truth`, which shares no code with what it judges.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from random import Random
-from typing import Any
-
-from gitpulse_service.events.decode import decode
-from gitpulse_service.store import queries
-from gitpulse_service.store.engine import create_engine
-from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.rows import project_key
-from gitpulse_service.store.write import apply
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from harness.histories import START, History, Project
+from harness.oracle import disagreements
+from harness.postgres import postgres_server
+from harness.redis import redis_server
 
 GOALS = {"disagreements": "== 0"}
 HISTORIES = 100
+PROCESSES = 2
 
 
 def run(n: int | None, say: Callable[[str], None]) -> dict[str, float]:
-    """Checks `n` histories, each with its own seed, which is shown when it disagrees."""
-    disagreements = 0
-    for seed in range(n or HISTORIES):
-        with tempfile.TemporaryDirectory() as folder:
-            wrong = asyncio.run(_disagreements(f"sqlite:///{folder}/store.db", seed))
-        for line in wrong:
-            say(f"seed {seed}: {line}")
-        disagreements += len(wrong)
-        if seed % 10 == 9:
-            say(f"{seed + 1} histories, {disagreements} disagreements")
-    return {"histories": n or HISTORIES, "disagreements": disagreements}
+    """Checks `n` histories, each with its own seed, which is shown when it disagrees; every fourth in PostgreSQL."""
+    count = n or HISTORIES
+    wrong = 0
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        parts = [pool.submit(_some, seeds) for seeds in _parts(count)]
+        for done, part in enumerate(parts, 1):
+            found = part.result()
+            wrong += len(found)
+            for line in found:
+                say(line)
+            say(f"{done} of {len(parts)} parts, {wrong} disagreements")
+    return {"histories": count, "disagreements": wrong}
 
 
-async def _disagreements(url: str, seed: int) -> list[str]:
-    random = Random(seed)
-    history = History(random, random.randint(1, 300))
-    engine = create_engine(url)
-    await migrate(engine)
-    left = history.accidents()
-    while left:
-        size = random.randint(1, 60)
-        await apply(engine, [(envelope, decode(envelope)) for envelope in left[:size]])
-        left = left[size:]
-    wrong = []
-    for project in history.projects:
-        for _ in range(4):
-            start = START + timedelta(seconds=random.randint(-90_000, 90_000))
-            end = start + timedelta(seconds=random.randint(0, 180_000))
-            span = queries.Span(start, end)
-            counted = await queries.summary(engine, project_key(project.instance, project.id), span)
-            wrong += _differences(project, span, counted)
-    await engine.dispose()
-    return wrong
+def _parts(count: int, size: int = 10) -> Iterator[range]:
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))
 
 
-def _differences(project: Project, span: queries.Span, counted: queries.Summary) -> list[str]:
-    assert span.start is not None
-    assert span.end is not None
-    ours: dict[str, Any] = {
-        "pushes": counted.pushes,
-        "authors": {(a.name, a.email): a.commits for a in counted.authors},
-        "opened": counted.merge_requests_opened,
-        "merged": counted.merge_requests_merged,
-        "closed": counted.merge_requests_closed,
-        "issues_opened": counted.issues_opened,
-        "issues_closed": counted.issues_closed,
-        "pipelines": counted.pipelines_by_status,
-    }
-    truth = project.truth(span.start, span.end)
-    return [f"{name} is {ours[name]}, the truth is {truth[name]}" for name in truth if ours[name] != truth[name]]
+def _some(seeds: range) -> list[str]:
+    """What is wrong with these, in one process."""
+    found: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as redis, postgres_server() as (url, _):
+        for seed in seeds:
+            database = f"sqlite:///{folder}/{seed}.db" if seed % 4 else url
+            found += [f"seed {seed}: {line}" for line in asyncio.run(disagreements(seed, database, redis.url))]
+    return found
