@@ -127,7 +127,7 @@ def recompute(
     """
     from gitpulse_cli import recompute as command
 
-    asyncio.run(command.run(since))
+    command.run(since)
 
 
 @app.command()
