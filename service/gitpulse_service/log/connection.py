@@ -11,7 +11,13 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TimeoutError as NoAnswer,
+)
 
 from gitpulse_service.contract import sentinels
 from gitpulse_service.errors import LogFull, LogUnavailable
@@ -58,7 +64,7 @@ def connect(url: str, *, answer_timeout: float = ANSWER_TIMEOUT) -> Redis:
 class _ToMaster(AbstractConnection):
     """Ends when the server turns out to be a replica by now, so that the next call looks for the master.
 
-    A script's error says so inside its text alone, where redis-py does not look for it.
+    A script's error says so inside its text alone, where redis-py does not look for it. A late answer ends it too.
     """
 
     async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- redis-py's own
@@ -68,6 +74,8 @@ class _ToMaster(AbstractConnection):
             if "READONLY" in str(error):
                 await self.disconnect()
             raise
+        except NoAnswer as error:  # redis-py ends a pipeline for the one below alone, else it keeps the connection
+            raise ConnectionError(str(error)) from error
 
 
 class _MasterPool(SentinelConnectionPool):

@@ -10,9 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gitpulse_service.errors import LogFull, LogUnavailable
+from gitpulse_service.log.connection import connect, log_errors
 from harness.envelopes import envelope
 from harness.event_log import open_log
 from harness.processes import free_port
+from harness.proxy import Proxy
 from harness.redis import redis_server
 
 
@@ -137,3 +139,23 @@ async def test_an_error_never_shows_the_password(tmp_path):
         await log.append([envelope()])
     assert "hunter2" not in str(caught.value)
     await log.aclose()
+
+
+async def test_a_pipeline_whose_answer_never_comes_keeps_no_connection(tmp_path):
+    """arq watches a job in one; redis-py gives its connection back only where that is cut, not where it is silent."""
+    with redis_server(tmp_path) as redis:
+        proxy = Proxy(redis.port)
+        async with proxy.listening() as port, connect(f"redis://127.0.0.1:{port}/0", answer_timeout=0.2) as client:
+            watching = client.pipeline(transaction=True)
+
+            async def watch():
+                with log_errors():
+                    async with watching:
+                        await watching.watch("job")
+                        proxy.passing = False
+                        proxy.silence()
+                        await watching.exists("job")
+
+            with pytest.raises(LogUnavailable):
+                await watch()
+            assert watching.connection is None

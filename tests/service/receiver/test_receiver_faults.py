@@ -190,8 +190,6 @@ async def test_refusals_are_noted_again_after_a_time_without_memory(redis_url, r
         await eventually(lambda: redis.hget(feedback_key("one"), "refused"))
 
 
-# arq leaves the pipeline in which it watches a job to the collector, when the connection is cut under it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_connections_that_are_cut_and_cut_again(tmp_path):
     """Each delivery is answered, and each that is answered 200 is stored; those that were cut off may be, too."""
     with redis_server(tmp_path) as redis:
