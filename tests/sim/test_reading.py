@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import gitlab
 import pytest
 
 from gitpulse_sim import ci, discussions, releases
-from gitpulse_sim.repository import Draft
+from gitpulse_sim.repository import Draft, Person
 
 
 @pytest.fixture
@@ -89,6 +89,25 @@ def test_a_page_of_commits_is_cut_by_git(simulator, website, worked, api):
 def _shas(api, **params):
     answer = api("GET", "/projects/1/repository/commits", params={"per_page": 100, **params})
     return [one["id"] for one in answer.json()]
+
+
+def test_the_merge_base_of_commits(simulator, website, api):
+    simulator.push(commits=2)
+    project = simulator.website
+    base = project.repository.tip("main")
+    simulator.push(branch="f")
+    simulator.push()
+    assert website.repository_merge_base(["f", "main"])["id"] == base
+    assert website.repository_merge_base([base, "main"])["id"] == base
+    bob = simulator.world.user("bob")
+    alone = project.repository.commit("refs/heads/alone", [_draft(bob)], onto=None)[0]
+    missing = api("GET", "/projects/1/repository/merge_base", params={"refs[]": ["main", alone]})
+    assert (missing.status_code, missing.json()) == (404, {"message": "404 Merge Base Not Found"})
+
+
+def _draft(user):
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    return Draft(message="Alone", author=Person(user.name, user.email), at=at, files={"a": "b\n"})
 
 
 def test_a_lost_commit_is_kept_but_in_no_ref(simulator, website, api):

@@ -72,6 +72,18 @@ async def refs(call: Call) -> list[Data]:
     ]
 
 
+async def merge_base(call: Call) -> Data:
+    """The newest commit that all of `refs[]` have in their history."""
+    git = call.project().repository
+    tips = [_name(git.resolve(_name(ref)) or "") for ref in call.request.query_params.getlist("refs[]")]
+    try:
+        found = await asyncio.to_thread(git.git, "merge-base", "--octopus", *tips)
+    except GitFailed:
+        raise not_found("Merge Base") from None
+    (one,) = await _git(git.log, found.strip(), limit=1, paths=False)
+    return commit_row(call, call.project(), one)
+
+
 async def diff(call: Call) -> list[Data]:
     """What a commit changed against its first parent, without the text."""
     flags = {"A": "new_file", "R": "renamed_file", "D": "deleted_file"}
@@ -171,6 +183,6 @@ def routes() -> list[Route]:
     one = f"{base}/commits/{{sha}}"
     table: dict[str, Handler] = {
         "/projects/{id}/events": pushes, f"{base}/commits": commits, one: commit, f"{one}/refs": refs,
-        f"{one}/diff": diff, f"{base}/branches": branches, f"{base}/tags": tags,
+        f"{one}/diff": diff, f"{base}/merge_base": merge_base, f"{base}/branches": branches, f"{base}/tags": tags,
     }  # fmt: skip
     return [route("GET", path, handler) for path, handler in table.items()]

@@ -62,6 +62,24 @@ async def test_a_rebase_takes_the_old_commits_away(at):
     assert await forced(at) == [0, 0, 0, 1]
 
 
+async def test_clocks_that_are_wrong_make_no_force_push(at):
+    """Of commits that are dated long before their parent, git's range lists that parent too."""
+    website, bob = at.simulator.website, at.simulator.world.user("bob")
+    at.simulator.push(commits=2, at=NOW)
+    before = website.repository.tip("main")
+    early = NOW - timedelta(days=40)
+    drafts = [
+        Draft(message=str(n), author=Person("Bob", "bob@acme.example"), at=early, files={f"{n}": "x\n"})
+        for n in range(30)
+    ]
+    at.simulator.run(at.simulator.forge.push(website, bob, "main", drafts))
+    assert website.repository.log(f"main..{before}"), "git is not misled"
+    await at.heard()
+    await at.ask()
+    await agrees(at)
+    assert await forced(at) == [0, 0]
+
+
 async def test_what_another_branch_has_stays(at):
     at.simulator.push(commits=2)
     at.simulator.push(branch="topic", commits=5)
