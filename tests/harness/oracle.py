@@ -86,7 +86,11 @@ class _History:
         for group in self.world.groups.values():
             _hook(self.world, group, self.random)
         start = self.world.clock.now()
-        async with serving(self.world, port=0, post=self.post) as forge, aiohttp.ClientSession() as client:
+        once = aiohttp.TCPConnector(force_close=True)  # a kept connection may be closed just when it is used
+        async with (
+            serving(self.world, port=0, post=self.post) as forge,
+            aiohttp.ClientSession(connector=once) as client,
+        ):
             fetcher = self._fetcher()
             for version in self.versions:
                 self.world.instance.version = VERSIONS[version]
