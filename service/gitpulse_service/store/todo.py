@@ -51,8 +51,13 @@ class Task:
         return {"project": self.project, **more, "hook_id": self.hook_id, "since": self.since}
 
 
-async def waiting(engine: AsyncEngine, instance: str, *, asleep: Collection[int], limit: int) -> list[Task]:
-    """The next ones of a GitLab but for these projects, all as urgent as the first. Raises StoreUnavailable."""
+async def waiting(engine: AsyncEngine, instance: str, *, but: Collection[object], limit: int) -> list[Task]:
+    """The next ones of a GitLab, all as urgent as the first; `but` none of these projects, and not these themselves.
+
+    Raises StoreUnavailable.
+    """
+    asleep = [one for one in but if isinstance(one, int)]
+    left = [(one.project, one.kind, one.item) for one in but if isinstance(one, Task)]
     c = todo.c
     waits = sa.or_(c.kind.contains("/"), c.kind == "deployment", c.since < datetime.now(UTC) - FRESH)
     urgency = sa.case((c.kind.endswith("files"), 2), (waits, 1), else_=0)
@@ -61,6 +66,7 @@ async def waiting(engine: AsyncEngine, instance: str, *, asleep: Collection[int]
         .join(project, project.c.id == c.project)
         .outerjoin(commit, sa.and_(commit.c.project == c.project, commit.c.sha == c.item))
         .where(project.c.instance == instance, c.project.not_in(asleep))
+        .where(sa.tuple_(c.project, c.kind, c.item).not_in(left))
         .order_by(urgency, sa.case((urgency < 2, c.since)), commit.c.committed_at.desc(), c.project, c.kind, c.item)
         .limit(limit)
     )

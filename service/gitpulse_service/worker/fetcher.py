@@ -35,6 +35,8 @@ LONGEST = 45.0
 """Seconds for all requests that one question takes."""
 PATIENCE = 30.0
 """Seconds for which a project, or backfill, is left alone that GitLab could not tell of."""
+MORE_PATIENCE = 10 * PATIENCE
+"""The same for the question itself, so that it does not hold up the project's others."""
 GIVEN_UP_AFTER = CHECKED = timedelta(days=7)
 """How long GitLab is asked the same; how much of the past a check looks at."""
 
@@ -56,7 +58,7 @@ class Fetcher:
         self._backfiller = Backfiller(backfills, engine)
         self._engine = engine
         self._gitlabs: dict[Access, GitLab] = {}
-        self._waits: dict[int | str, float] = {}
+        self._waits: dict[int | str | Task, float] = {}
 
     def close(self) -> None:
         """Closes the connections."""
@@ -88,8 +90,7 @@ class Fetcher:
         self._waits = {who: until for who, until in self._waits.items() if until > time.monotonic()}
         await todo.doubt(self._engine, instance)
         while time.monotonic() < end:
-            asleep = [project for project in self._waits if isinstance(project, int)]
-            tasks = await todo.waiting(self._engine, instance, asleep=asleep, limit=AT_ONCE)
+            tasks = await todo.waiting(self._engine, instance, but=self._waits.keys(), limit=AT_ONCE)
             if (not tasks or tasks[0].what == "files") and await self._go_on(instance):
                 continue
             if not tasks:
@@ -116,7 +117,7 @@ class Fetcher:
     async def _complete(self, task: Task) -> None:
         gitlab = await self._gitlab(task.instance, task.hook_id)
         if gitlab is None:
-            self._waits[task.project] = time.monotonic() + PATIENCE
+            self._leave(task)
             return
         ask = Asking(task, gitlab, self._now)
         try:
@@ -127,19 +128,25 @@ class Fetcher:
             failed = error if isinstance(error, GitLabFailed) else GitLabFailed("takes too long", status=504)
             final = 400 <= failed.status < 500 and failed.status not in (401, 429)
             if not final and self._now() - task.since < GIVEN_UP_AFTER:
-                self._put_off(task.project, failed)
+                self._put_off(task, failed)
                 return
             await self._write(Answer(task), "gone" if final else "failed")
         except (StoreRefused, Undecodable, KeyError, TypeError, ValueError) as error:
             logger.warning("%s is left out: %r", task, error)
             await self._write(Answer(task), "refused")
 
-    def _put_off(self, who: int | str, error: GitLabFailed) -> None:
+    def _put_off(self, what: Task | str, error: GitLabFailed) -> None:
         """Raises it, where it is no matter of one project."""
         if error.status in (0, 429):
             raise error
-        logger.warning("%s (again in %.0f s)", error, PATIENCE)
-        self._waits[who] = time.monotonic() + PATIENCE
+        logger.warning("%s (again in %.0f s)", error, PATIENCE if isinstance(what, str) else MORE_PATIENCE)
+        self._leave(what)
+
+    def _leave(self, what: Task | str) -> None:
+        now = time.monotonic()
+        self._waits[what if isinstance(what, str) else what.project] = now + PATIENCE
+        if not isinstance(what, str):
+            self._waits[what] = now + MORE_PATIENCE
 
     async def _write(self, answer: Answer, outcome: str) -> None:
         rows = told(self._engine, [(each, decode(each)) for each in answer.deliveries])
