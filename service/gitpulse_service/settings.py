@@ -23,8 +23,7 @@ Forgotten = Literal[
     "push",
     "commit",
     "merge_request",
-    "note",
-    "approval",
+    "review",
     "issue",
     "reopening",
     "pipeline",
@@ -138,11 +137,11 @@ class ServiceSettings(SharedSettings):
     """Days for which raw deliveries are kept, so that numbers can be recomputed; in PostgreSQL whole days, of UTC."""
 
     retention_days: dict[Forgotten, Annotated[int, Field(ge=1)]] = Field(default={})
-    """Days after which a table forgets, such as `{"note": 365, "job": 90}`. Empty, the default: nothing is forgotten.
+    """Days after which a table forgets, such as `{"review": 365, "job": 90}`. Empty, the default: nothing is forgotten.
 
-    It goes by `received_at` for `push`, `committed_at` for `commit`, by the time of the thing itself for `note`,
-    `approval`, `reopening` and `release`, and by the last change for `merge_request`, `issue`, `pipeline`, `job` and
-    `deployment`. What is forgotten is missing in the numbers; what GitLab sends again is counted again.
+    It goes by `received_at` for `push`, `committed_at` for `commit`, by the time of the thing itself for `review`,
+    `reopening` and `release`, and by the last change for `merge_request`, `issue`, `pipeline`, `job` and `deployment`.
+    What is forgotten is missing in the numbers; what GitLab sends again is counted again.
     """
 
     keep_emails: bool = True

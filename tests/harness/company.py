@@ -41,12 +41,8 @@ def mr(number: int, **more: Any) -> Row:
     return {"id": number, "author": ANN, "state": "opened", "created_at": MONDAY, **more}
 
 
-def note(number: int, *, on: int, **more: Any) -> Row:
-    return {"id": number, "noteable_type": "MergeRequest", "noteable_id": on, "system": 0, **more}
-
-
-def approval(of: int, **more: Any) -> Row:
-    return {"merge_request": of, **more}
+def review(of: int, who: int, moment: datetime) -> Row:
+    return {"merge_request": of, "who": who, "at": moment}
 
 
 def issue(number: int, **more: Any) -> Row:

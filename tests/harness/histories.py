@@ -56,9 +56,8 @@ class Project:
     pipelines: list[Thing] = field(default_factory=list)
     deployments: list[Thing] = field(default_factory=list)
     releases: list[Thing] = field(default_factory=list)
-    notes: set[int] = field(default_factory=set)
-    approvals: dict[tuple[int, int], datetime | None] = field(default_factory=dict)
-    """Of a merge request by an account: when it first was, None where that GitLab does not tell."""
+    reviews: dict[tuple[int, int], datetime] = field(default_factory=dict)
+    """Of a merge request by an account: when it first was, or was first told where that GitLab does not tell."""
     reopenings: set[tuple[int, datetime]] = field(default_factory=set)
 
     @property
@@ -70,8 +69,7 @@ class Project:
         """What the tables must hold of everything that the summary leaves out."""
         jobs = [job for pipeline in self.pipelines for job in pipeline.jobs]
         return {
-            "notes": self.notes,
-            "approvals": self.approvals,
+            "reviews": self.reviews,
             "reopenings": self.reopenings,
             "labels": {i.id: sorted(i.labels) for i in self.issues},
             "jobs": {j.id: (j.state, j.finished_at, j.finished_at and _seconds(j)) for j in jobs},
@@ -79,6 +77,10 @@ class Project:
             "deployments": {d.id: (d.state, d.finished_at if d.state == "success" else None) for d in self.deployments},
             "releases": {(f"v{r.id}", r.created_at): (r.released_at, r.state == "delete") for r in self.releases},
         }
+
+    def reviewed(self, merge_request: int, who: int, moment: datetime) -> None:
+        """Somebody wrote on it or approved it."""
+        self.reviews[merge_request, who] = min(moment, self.reviews.get((merge_request, who), moment))
 
     def truth(self, start: datetime, end: datetime) -> dict[str, Any]:
         """The summary's numbers for `[start, end)`."""
@@ -169,14 +171,17 @@ class History:
             it.state, it.merged_at = "merged", self.now
         elif action.startswith("appro"):
             it.updated_at = it.created_at  # it tells of an older change
-            project.approvals.setdefault((it.id, who), self.now if project.tells_all else None)
-        self._object(project, "merge_request", it, action, who, merged_at=it.merged_at, actioned_at=self.now)
+        heard = self._object(project, "merge_request", it, action, who, merged_at=it.merged_at, actioned_at=self.now)
+        if action.startswith("appro"):
+            project.reviewed(it.id, who, self.now if project.tells_all else heard)
 
     def _note(self, project: Project) -> None:
-        note = self._random.getrandbits(31)
-        project.notes.add(note)
-        about = {"id": note, "author_id": self._random.randint(1, 3), "created_at": self.now, "system": False}
-        target = {"noteable_type": "MergeRequest", "noteable_id": self._random.randint(1, 9)}
+        who, of, system = self._random.randint(1, 3), self._random.randint(1, 9), self._random.random() < 0.2
+        place = self._random.choice(["MergeRequest", "MergeRequest", "Issue"])
+        if place == "MergeRequest" and not system:
+            project.reviewed(of, who, self.now)
+        about = {"id": self._random.getrandbits(31), "author_id": who, "created_at": self.now, "system": system}
+        target = {"noteable_type": place, "noteable_id": of}
         for action in ["create", "update"] if self._random.random() < 0.3 else ["create"]:
             content = about | target | {"action": action}
             self._send(
@@ -268,7 +273,9 @@ class History:
         possible = {"opened": actions, "closed": ["reopen", "update"], "merged": ["update"]}[it.state]
         return it, self._random.choice(possible)
 
-    def _object(self, project: Project, kind: str, it: Thing, action: str, who: int, **more: datetime | None) -> None:
+    def _object(
+        self, project: Project, kind: str, it: Thing, action: str, who: int, **more: datetime | None
+    ) -> datetime:
         if kind == "merge_request" and not project.tells_all:
             more = {}
         content = {"id": it.id, "iid": it.id % 1000 + 1, "state": it.state, "author_id": 1 + it.id % 3, **more}
@@ -279,9 +286,11 @@ class History:
             about = {"object_kind": kind, "labels": labels, "user": _user(who), "assignees": [_user(2)]}
             return {**about, "object_attributes": {**_stamped(content, stamp), **more}}
 
-        self._send(f"{kind} hook".title(), project, lambda stamp: body(stamp, action=action), redacted=_redacted)
+        event = f"{kind} hook".title()
+        heard = self._send(event, project, lambda stamp: body(stamp, action=action), redacted=_redacted)
         if self._random.random() < 0.2:  # somebody presses Test
-            self._send(f"{kind} hook".title(), project, lambda _: body(_milliseconds))
+            self._send(event, project, lambda _: body(_milliseconds))
+        return heard
 
     # --- how it is told -----------------------------------------------------------------------------------------------
 

@@ -51,13 +51,13 @@ async def settle(engine: AsyncEngine) -> None:
             await put(
                 connection, tables.merge_request, project=WEBSITE, id=number, iid=number, author=ANN, state="merged",
                 created_at=START, merged_at=START + timedelta(hours=hours),
+                deployed_at=None if number else START + timedelta(hours=7),
             )  # fmt: skip
         for number, day in enumerate((0, 1, 2, 3)):
             await put(
                 connection, tables.deployment, project=WEBSITE, id=number, environment="production", tier="production",
                 who=BEN, status="success", succeeded_at=START + timedelta(days=day, hours=7),
             )  # fmt: skip
-        await put(connection, tables.deployed, project=WEBSITE, deployment=0, merge_request=0)
         await put(
             connection, tables.issue, project=WEBSITE, id=9, iid=9, author=ANN, type="Incident", state="closed",
             labels="[]", created_at=START, closed_at=START + timedelta(hours=1.5),

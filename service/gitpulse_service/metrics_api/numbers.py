@@ -25,7 +25,7 @@ from gitpulse_service.metrics_api.questions import (
     Whose,
 )
 from gitpulse_service.store import queries
-from gitpulse_service.store.facts import METRICS, Metric
+from gitpulse_service.store.facts import METRICS, SUMMARY, Metric
 from gitpulse_service.store.queries import Point
 from gitpulse_service.store.spans import Span
 
@@ -75,7 +75,7 @@ async def series(
 
 @router.get("/projects/{project:path}/summary", tags=["projects"])
 async def project_summary(project: ProjectName, asked: AskWhenOfProject, caller: AnyCaller) -> models.Summary:
-    """Every metric of one project; without `from` and `to`, of all time."""
+    """One project in all metrics; without `from` and `to`, of all time."""
     found = await caller.project(project, asked.instance)
     team, zone = await caller.scope(asked.team)
     about = {"project": described(found), "team": team}
@@ -84,14 +84,14 @@ async def project_summary(project: ProjectName, asked: AskWhenOfProject, caller:
 
 @router.get("/teams/{team:path}/summary", tags=["people"])
 async def team_summary(team: str, asked: AskWhen, caller: AnyCaller) -> models.Summary:
-    """Every metric of what a team's members did; without `from` and `to`, of all time."""
+    """What a team's members did, in all metrics; without `from` and `to`, of all time."""
     _, zone = await caller.scope(team)
     return await _summary(caller, asked, zone, {"team": team}, team=team)
 
 
 @router.get("/people/{person:path}/summary", tags=["people"])
 async def person_summary(person: str, asked: AskWhen, caller: AnyCaller) -> models.Summary:
-    """Every metric of one person, by the name that `group_by=person` shows; without `from` and `to`, of all time."""
+    """One person in all metrics, by the name that `group_by=person` shows; without `from` and `to`, of all time."""
     _, zone = await caller.scope(None, person)
     summary = await _summary(caller, asked, zone, {"person": person}, person=person)
     if not any(item.count for item in summary.items) and person not in await caller.people():
@@ -156,8 +156,8 @@ async def _summary(
 ) -> models.Summary:
     at = asked.zone(zone)
     span = asked.span(at)
-    totals = await queries.totals(caller.engine, METRICS, span, bots=asked.bots, **filters)
-    items = [models.SummaryRow(metric=it.name, unit=it.unit, **_figures(totals[it.name])) for it in METRICS.values()]
+    totals = await queries.totals(caller.engine, SUMMARY, span, bots=asked.bots, **filters)
+    items = [models.SummaryRow(metric=it, unit=METRICS[it].unit, **_figures(totals[it])) for it in SUMMARY]
     return models.Summary(**_asked(span, at), **about, items=items)
 
 

@@ -6,15 +6,15 @@ The same statement for PostgreSQL and SQLite. What is asked about them (spans, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from gitpulse_service.store import tables
-from gitpulse_service.store.dialects import json_texts, seconds
-from gitpulse_service.store.people import attribution
+from gitpulse_service.store.dialects import Many, among, json_texts, seconds
 from gitpulse_service.store.tables import UtcDateTime
 
 Unit = Literal["count", "seconds", "files", "ratio"]
@@ -29,7 +29,11 @@ AS_OF = sa.bindparam("as_of", type_=UtcDateTime())
 """The end of the span, for the metrics that are `as_of`."""
 ZEROS = ("0" * 40, "0" * 64)
 """The commit that is none, as SHA-1 and SHA-256 write it."""
+BOTS = sa.bindparam("bots", type_=Many(sa.BigInteger()))
+"""The identities of bots, for the metrics that know them."""
 HOURS_OF_WEEK = 168
+DAWN = datetime(2, 1, 1, tzinfo=UTC)
+"""Before all facts, in every zone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +49,12 @@ class Metric:
     label_is_person: bool = False
     """The label is an identity."""
     label_is_number: bool = False
+    split: bool = False
+    """Another metric's facts, by a label: a summary would say the same twice."""
     distinct: bool = False
     """Facts of the same project and label are one."""
+    knows_bots: bool = False
+    """What `BOTS` do is none."""
     as_of: bool = False
     """What is so at the moment `AS_OF`, and has been since `at`: there are no buckets."""
     rolled: tuple[By, ...] = ()
@@ -60,9 +68,8 @@ def _facts(
     label: Expression | None = None,
     value: Expression | None = None,
     of: sa.FromClause | None = None,
-    each: Sequence[Expression] = (),
 ) -> Facts:
-    """Facts of the table of `at`, or `of` a join that begins with one that has the column `project`; one for `each`."""
+    """Facts of the table of `at`, or `of` a join that begins with one that has the column `project`."""
     table: Any = at.table if of is None else of
     left = table
     while isinstance(left, sa.Join):
@@ -74,9 +81,8 @@ def _facts(
         "label": sa.cast(sa.null(), sa.Text()) if label is None else label,
         "value": sa.cast(sa.null(), sa.BigInteger()) if value is None else value,
     }
-    found = sa.select(*(it.label(name) for name, it in columns.items())).select_from(table).where(*where)
     known = () if value is None else (value.is_not(None),)  # without a value there is no fact
-    return found.group_by(left.c.project, *each).having(*known) if each else found.where(*known)
+    return sa.select(*(it.label(name) for name, it in columns.items())).select_from(table).where(*where, *known)
 
 
 def _since(start: Expression, end: Expression) -> Expression:
@@ -116,13 +122,13 @@ def _commits() -> Iterator[Metric]:
         _facts(c.committed_at, c.author, there, label=hour),
         labels=True,
         label_is_number=True,
+        split=True,
         rolled=BY_LABEL,
     )
-    paths = (
-        _facts(c.committed_at, c.author, there, it > 0, label=sa.literal_column(f"'{it.name}'", sa.Text()), value=it)
-        for it in (c.added, c.modified, c.removed)
-    )
-    files = sa.select(sa.union_all(*paths).subquery("path"))
+    counts = {it.name: it for it in (c.added, c.modified, c.removed)}
+    kind = sa.union_all(*(sa.select(sa.literal(it, sa.Text()).label("name")) for it in counts)).subquery("kind").c.name
+    paths, each = sa.case(counts, value=kind), sa.join(tables.commit, kind.table, sa.true())
+    files = _facts(c.committed_at, c.author, there, paths > 0, label=kind, value=paths, of=each)
     yield Metric("files", files, "files", labels=True, rolled=BY_LABEL)
 
 
@@ -142,22 +148,23 @@ def _merge_requests() -> Iterator[Metric]:
 
 
 def _reviews() -> Iterator[Metric]:
-    n, a, mr = tables.note.c, tables.approval.c, tables.merge_request.c
-    notes = sa.select(n.project, n.noteable_id.label("merge_request"), n.author.label("who"), n.created_at.label("at"))
-    by_people = n.noteable_type == "MergeRequest", sa.or_(n.system.is_(None), n.system == 0)
-    moment = sa.func.coalesce(a.approved_at, a.received_at)
-    approvals = sa.select(a.project, a.merge_request, a.who, moment)
-    act = sa.union_all(notes.where(*by_people), approvals).subquery("act")
-    people = attribution()
-    bots = sa.select(people.c.identity).where(people.c.bot == 1)
-    of = sa.join(act, tables.merge_request, sa.and_(act.c.project == mr.project, act.c.merge_request == mr.id))
-    by_others = act.c.who != mr.author, act.c.who.not_in(bots)
-    first = sa.func.min(act.c.at)
-    waited, every = _since(mr.created_at, first), (mr.id, mr.author, mr.created_at)
-    begun = _facts(first, mr.author, *by_others, value=waited, of=of, each=every)
-    yield Metric("time_to_first_review", begun, "seconds")
-    each = _facts(first, act.c.who, *by_others, label=mr.author, of=of, each=(mr.id, mr.author, act.c.who))
-    yield Metric("reviews", each, labels=True, label_is_person=True)
+    mr, first = tables.merge_request.c, tables.review.alias()
+    of = sa.join(tables.review, tables.merge_request, _same(tables.review, mr.project, mr.id))
+
+    def by_others(review: sa.FromClause) -> Expression:
+        return sa.and_(review.c.who != mr.author, ~among(review.c.who, BOTS))
+
+    r = tables.review.c
+    before = sa.tuple_(first.c.at, first.c.who) < sa.tuple_(r.at, r.who)
+    earlier = sa.exists().where(_same(first, r.project, r.merge_request), by_others(first), before)
+    waited = _facts(r.at, mr.author, by_others(tables.review), ~earlier, value=_since(mr.created_at, r.at), of=of)
+    yield Metric("time_to_first_review", waited, "seconds", knows_bots=True)
+    each = _facts(r.at, r.who, by_others(tables.review), label=mr.author, of=of)
+    yield Metric("reviews", each, labels=True, label_is_person=True, knows_bots=True)
+
+
+def _same(review: sa.FromClause, project: Expression, merge_request: Expression) -> Expression:
+    return sa.and_(review.c.project == project, review.c.merge_request == merge_request)
 
 
 def _issues() -> Iterator[Metric]:
@@ -173,9 +180,9 @@ def _issues() -> Iterator[Metric]:
     title = json_texts(c.labels).table_valued("value", name="title")
     labelled = sa.join(tables.issue, title, sa.true())
     opened = _facts(c.created_at, c.author, is_issue, label=title.c.value, of=labelled)
-    yield Metric("issues_opened_by_label", opened, labels=True)
+    yield Metric("issues_opened_by_label", opened, labels=True, split=True)
     at_end = _facts(c.closed_at, c.author, is_issue, closed, label=title.c.value, of=labelled)
-    yield Metric("issues_closed_by_label", at_end, labels=True)
+    yield Metric("issues_closed_by_label", at_end, labels=True, split=True)
     yield Metric("incidents_opened", _facts(c.created_at, c.author, is_incident))
     yield Metric("time_to_restore", _facts(c.closed_at, c.author, is_incident, closed, value=lasted), "seconds")
 
@@ -195,40 +202,38 @@ def _pipelines() -> Iterator[Metric]:
 
 def _time_to_green() -> Iterator[Metric]:
     c, p = tables.pipeline.c, tables.project.c
-    green = _success(c.status)
-    # How many succeeded before: all that failed since the success before, and the next success, have the same number.
-    before = sa.func.sum(green).over(partition_by=c.project, order_by=(c.finished_at, c.id), rows=(None, -1))
-    number = sa.func.coalesce(before, 0)
+    run, failure, tied = (tables.pipeline.alias() for _ in range(3))
+
+    def before(one: sa.FromClause, status: str) -> tuple[Expression, ...]:
+        """Of the same branch, before the success."""
+        it, order = one.c, sa.tuple_(one.c.finished_at, one.c.id) < sa.tuple_(c.finished_at, c.id)
+        return it.project == c.project, it.ref == c.ref, it.status == status, order
+
+    # Looked up for each success, so that a team's need not look at what everybody's pipelines ever did.
+    since = sa.select(sa.func.max(run.c.finished_at)).where(*before(run, "success")).correlate(tables.pipeline)
+    later = failure.c.finished_at >= sa.func.coalesce(since.scalar_subquery(), sa.literal(DAWN, UtcDateTime()))
+    by_id = tied.c.finished_at == failure.c.finished_at, tied.c.id > failure.c.id
+    # Not NOT EXISTS: PostgreSQL would join, and go through all that succeeded before.
+    fixed = sa.select(sa.func.count()).where(*before(tied, "success"), *by_id).correlate(tables.pipeline, failure)
+    first = sa.select(sa.func.min(failure.c.finished_at))
+    broken = first.where(*before(failure, "failed"), later, fixed.scalar_subquery() == 0)
     of_default = sa.join(tables.pipeline, tables.project, sa.and_(c.project == p.id, c.ref == p.default_branch))
-    finished = sa.select(c.project, c.finished_at, c.who, green.label("green"), number.label("number"))
-    finished = finished.select_from(of_default).where(green.is_not(None), c.finished_at.is_not(None))
-    run = finished.subquery("run")
-    broken, fixed, who = (
-        sa.func.min(sa.case((run.c.green == it, column)))
-        for it, column in ((0, run.c.finished_at), (1, run.c.finished_at), (1, run.c.who))
-    )
-    lasted = _facts(fixed, who, value=_since(broken, fixed), of=run, each=(run.c.number,))
-    yield Metric("time_to_green", lasted, "seconds")
+    lasted = _since(broken.correlate(tables.pipeline).scalar_subquery(), c.finished_at)
+    greens = _facts(c.finished_at, c.who, c.status == "success", value=lasted, of=of_default)
+    yield Metric("time_to_green", greens, "seconds")
 
 
 def _deployments() -> Iterator[Metric]:
-    d, of, mr = tables.deployment.c, tables.deployed.c, tables.merge_request.c
+    d, mr, r = tables.deployment.c, tables.merge_request.c, tables.release.c
     succeeded = d.tier == "production", d.succeeded_at.is_not(None)
     yield Metric("deployments", _facts(d.succeeded_at, d.who, *succeeded, label=d.environment), labels=True)
-    brought = sa.join(tables.deployed, tables.deployment, sa.and_(of.project == d.project, of.deployment == d.id))
-    brought = brought.join(tables.merge_request, sa.and_(of.project == mr.project, of.merge_request == mr.id))
-    # The first, by what is not there and not by a minimum, so that a span need not look at all that was ever deployed.
-    other, before = tables.deployed.alias(), tables.deployment.alias()
-    same = other.c.project == of.project, other.c.merge_request == of.merge_request
-    its = before.c.project == other.c.project, before.c.id == other.c.deployment, before.c.tier == "production"
-    earlier = sa.tuple_(before.c.succeeded_at, before.c.id) < sa.tuple_(d.succeeded_at, d.id)
-    first = ~sa.exists().where(*same, *its, earlier)
-    lead = _facts(d.succeeded_at, mr.author, *succeeded, first, value=_since(mr.merged_at, d.succeeded_at), of=brought)
+    lead = _facts(mr.deployed_at, mr.author, mr.deployed_at.is_not(None), value=_since(mr.merged_at, mr.deployed_at))
     yield Metric("lead_time_for_changes", lead, "seconds")
-    r = tables.release.c
     yield Metric("releases", _facts(r.released_at, None, sa.func.coalesce(r.deleted, 0) == 0))
 
 
 _FAMILIES = _pushes, _commits, _merge_requests, _reviews, _issues, _pipelines, _time_to_green, _deployments
 METRICS: Mapping[str, Metric] = {metric.name: metric for family in _FAMILIES for metric in family()}
 """By name."""
+SUMMARY = tuple(name for name, metric in METRICS.items() if not metric.split)
+"""Those that a summary holds."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gitpulse_service.store import rollups
 from gitpulse_service.store.dialects import Many, among, edge_before
 from gitpulse_service.store.engine import store_errors
-from gitpulse_service.store.facts import AS_OF, METRICS, By, Metric
+from gitpulse_service.store.facts import AS_OF, BOTS, METRICS, By, Metric
 from gitpulse_service.store.people import attribution, members
 from gitpulse_service.store.spans import Span, buckets
 from gitpulse_service.store.tables import UtcDateTime, identity, project
@@ -25,7 +25,7 @@ __all__ = ["Group", "Point", "Project", "Span", "buckets", "find_projects", "pro
 Group = Literal["project", "person", "team", "label"]
 
 _PERCENTILES = (50, 75, 90, 95)
-_FIGURES = ("total", *(f"p{it}" for it in _PERCENTILES))
+_NAMES = ("total", *(f"p{it}" for it in _PERCENTILES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,22 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked, with names already looked up."""
+    """What is asked, as far as it makes a statement another one. The rest are values of its parameters."""
 
-    span: Span
-    edges: Sequence[datetime]
+    facts: rollups.Part
+    planned: tuple[rollups.Part, ...]
+    """Where there are daily sums; empty: there are none."""
+    cut: bool
+    """Into buckets that begin at `edges`."""
     group: Group | None
-    projects: Collection[int] | None
-    people: Collection[int] | None
-    """Identities that count alone."""
-    bots: Collection[int]
-    """Identities that do not count."""
-    plan: rollups.Plan | None = None
+    of_people: bool
+    """Only facts of the identities `people`."""
+    without_bots: bool
+    """No facts of `BOTS`."""
 
     def by(self, metric: Metric) -> By | None:
         """What facts must tell, None: all."""
-        who = self.people is not None or bool(self.bots) or self.group in ("person", "team")
+        who = self.of_people or self.without_bots or self.group in ("person", "team")
         label = metric.distinct or self.group == "label"
         return None if who and label else "who" if who else "label"
 
@@ -116,8 +117,8 @@ async def series(
     if cuts:
         span = Span(max(span.start or cuts[0], cuts[0]), min(span.end or cuts[-1], cuts[-1]))
     async with _reading(engine) as connection:
-        asked = await _question(connection, [it], span, cuts, group, projects, team, person, bots=bots)
-        rows = await connection.execute(_statement(it, asked), _as_of(span))
+        asked, values = await _question(connection, [it], span, cuts, group, projects, team, person, bots=bots)
+        rows = await connection.execute(_statement((it,), asked), values)
         points = [_point(it, row, cuts, group) for row in rows]
     return sorted(points, key=lambda it: (it.bucket or 0, it.group is None, it.group))
 
@@ -133,11 +134,10 @@ async def totals(
     bots: bool = True,
 ) -> dict[str, Point]:
     """What `series` says without buckets and groups, for several metrics at once. Raises StoreUnavailable."""
-    them = [METRICS[name] for name in metrics]
+    them = tuple(METRICS[name] for name in metrics)
     async with _reading(engine) as connection:
-        asked = await _question(connection, them, span, (), None, projects, team, person, bots=bots)
-        whole = sa.union_all(*(_statement(it, asked) for it in them))
-        rows = (await connection.execute(whole, _as_of(span))).all() if them else []
+        asked, values = await _question(connection, them, span, (), None, projects, team, person, bots=bots)
+        rows = (await connection.execute(_statement(them, asked), values)).all() if them else []
     found = {row.metric: _point(METRICS[row.metric], row, (), None) for row in rows}
     return {name: found.get(name, Point(None, None, 0)) for name in metrics}
 
@@ -164,10 +164,6 @@ async def _reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
-def _as_of(span: Span) -> dict[str, datetime]:
-    return {AS_OF.key: span.end or datetime.now(UTC)}
-
-
 async def _question(
     connection: AsyncConnection,
     metrics: Sequence[Metric],
@@ -179,11 +175,10 @@ async def _question(
     person: str | None,
     *,
     bots: bool,
-) -> _Question:
+) -> tuple[_Question, rollups.Values]:
     """Looks up whose identities are asked for, and what is rolled up."""
     names = _names()
-    people: Sequence[int] | None = None
-    machines: Sequence[int] = ()
+    values: rollups.Values = {AS_OF.key: span.end or datetime.now(UTC), "edges": edges}
     whose = sa.select(names.c.identity)
     if team is not None:
         of = members()
@@ -191,14 +186,17 @@ async def _question(
     if person is not None:
         whose = whose.where(names.c.name == person)
     if team is not None or person is not None:
-        people = (await connection.execute(whose)).scalars().all()
-    if not bots:
+        values["people"] = (await connection.execute(whose)).scalars().all()
+    if not bots or any(it.knows_bots for it in metrics):
         every = attribution().c
-        machines = (await connection.execute(sa.select(every.identity).where(every.bot == 1))).scalars().all()
-    asked = _Question(span, edges, group, projects, people, machines)
+        values["bots"] = (await connection.execute(sa.select(every.identity).where(every.bot == 1))).scalars().all()
+    facts = rollups.part("facts", values, span, projects)
+    without_bots = not bots and bool(values["bots"])
+    asked = _Question(facts, (), bool(edges), group, "people" in values, without_bots)
     if any(asked.by(it) in it.rolled for it in metrics):
-        asked = replace(asked, plan=await rollups.plan(connection, span, edges, projects))
-    return asked
+        plan = await rollups.plan(connection, span, edges, projects)
+        asked = replace(asked, planned=tuple(plan.parts(values, span)) if plan else ())
+    return asked, values
 
 
 @cache
@@ -210,10 +208,15 @@ def _names() -> sa.Subquery:
     return sa.select(of.c.identity, of.c.person, name).join(identity, i.id == of.c.identity).subquery("names")
 
 
-def _statement(metric: Metric, asked: _Question) -> sa.Select[Any]:
-    """One row for each bucket and group that has facts: metric, bucket, group, n, total, p50, …"""
+@lru_cache(maxsize=512)  # to build it takes longer than most answers
+def _statement(metrics: tuple[Metric, ...], asked: _Question) -> sa.CompoundSelect[Any]:
+    """One row for each metric, bucket and group that has facts: metric, bucket, group, n, total, p50, …"""
+    return sa.union_all(*(_figures(it, asked) for it in metrics))
+
+
+def _figures(metric: Metric, asked: _Question) -> sa.Select[Any]:
     tally = _tally(metric, asked)
-    figures: list[sa.ColumnElement[Any]] = [sa.cast(sa.null(), sa.BigInteger())] * len(_FIGURES)
+    figures: list[sa.ColumnElement[Any]] = [sa.cast(sa.null(), sa.BigInteger())] * len(_NAMES)
     if metric.unit in ("seconds", "files"):
         t, keys = tally.c, (tally.c.bucket, tally.c.group)
         upto = sa.func.sum(t.n).over(partition_by=keys, order_by=t.value)
@@ -224,31 +227,36 @@ def _statement(metric: Metric, asked: _Question) -> sa.Select[Any]:
     if metric.unit != "count":
         figures[0] = sa.func.sum(tally.c.value * tally.c.n)
     keys = tally.c.bucket, tally.c.group
-    named = (it.label(name) for it, name in zip(figures, _FIGURES, strict=True))
+    named = (it.label(name) for it, name in zip(figures, _NAMES, strict=True))
     what = sa.literal(metric.name, sa.Text()).label("metric")
     return sa.select(what, *keys, sa.func.sum(tally.c.n).label("n"), *named).group_by(*keys)
 
 
 def _tally(metric: Metric, asked: _Question) -> sa.Subquery:
     """How often each value occurs in each bucket and group: bucket, group, value, n."""
-    fact = rollups.counted(metric, asked.span, asked.projects, asked.plan, asked.by(metric)).subquery("counted")
+    by = asked.by(metric)
+    if metric.as_of:
+        parts = [replace(asked.facts, starts=False, ends=False)]
+    else:
+        parts = [*asked.planned] if by in metric.rolled and asked.planned else [asked.facts]
+    fact = rollups.counted(metric, parts, by).subquery("counted")
     f = fact.c
     source, group = _grouped(metric, fact, asked.group)
     bucket: sa.ColumnElement[Any] = sa.cast(sa.null(), UtcDateTime())
-    if asked.edges:
-        bucket = edge_before(f.at, sa.literal(asked.edges, Many(UtcDateTime())))
+    if asked.cut:
+        bucket = edge_before(f.at, sa.bindparam("edges", type_=Many(UtcDateTime())))
     counts = (f.project, f.label) if metric.distinct else (f.value, f.n)
     found = sa.select(bucket.label("bucket"), group.label("group"), *counts).select_from(source)
-    if asked.people is not None:
-        found = found.where(among(f.who, _many(asked.people)))
-    if asked.bots:
-        found = found.where(sa.or_(f.who.is_(None), ~among(f.who, _many(asked.bots))))
+    if asked.of_people:
+        found = found.where(among(f.who, sa.bindparam("people", type_=Many(sa.BigInteger()))))
+    if asked.without_bots:
+        found = found.where(sa.or_(f.who.is_(None), ~among(f.who, BOTS)))
     each = (found.distinct() if metric.distinct else found).subquery("each").c
     keys = each.bucket, each.group
     if metric.distinct:
         value = sa.cast(sa.null(), sa.BigInteger()).label("value")
         return sa.select(*keys, value, sa.func.count().label("n")).group_by(*keys).subquery("tally")
-    n = sa.func.sum(each.n).label("n")
+    n = sa.cast(sa.func.sum(each.n), sa.Integer()).label("n")  # sums of PostgreSQL's bigint are a slow numeric
     return sa.select(*keys, each.value, n).group_by(*keys, each.value).subquery("tally")
 
 
@@ -268,10 +276,6 @@ def _grouped(metric: Metric, fact: sa.Subquery, group: Group | None) -> tuple[sa
             people = fact.outerjoin(names, names.c.identity == fact.c.who)
             return people.outerjoin(of, of.c.person == names.c.person), of.c.team
     return fact, sa.cast(sa.null(), sa.Text())
-
-
-def _many(identities: Collection[int]) -> sa.ColumnElement[Any]:
-    return sa.literal(identities, Many(sa.BigInteger()))
 
 
 def _point(metric: Metric, row: sa.Row[Any], edges: Sequence[datetime], group: Group | None) -> Point:

@@ -30,8 +30,7 @@ _MOMENTS: Mapping[str, sa.ColumnElement[datetime]] = {
     "delivery": tables.delivery.c.received_at,
     "push": tables.push.c.received_at,
     "commit": tables.commit.c.committed_at,
-    "note": tables.note.c.created_at,
-    "approval": sa.func.coalesce(tables.approval.c.approved_at, tables.approval.c.received_at),
+    "review": tables.review.c.at,
     "reopening": tables.reopening.c.reopened_at,
     "release": tables.release.c.released_at,
 }

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from time import monotonic
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gitpulse_service.store import roster, tables
 from gitpulse_service.store.dialects import Many, among, edge_before
 from gitpulse_service.store.engine import store_errors
-from gitpulse_service.store.facts import AS_OF, BY_BOTH, METRICS, By, Metric
+from gitpulse_service.store.facts import AS_OF, BY_BOTH, DAWN, METRICS, By, Metric
 from gitpulse_service.store.spans import Span, day_start, midnight
 from gitpulse_service.store.tables import Text, UtcDateTime
 
@@ -30,8 +30,6 @@ LATE = timedelta(hours=24)
 SETTLED = timedelta(hours=48)
 """How old a day's start is at least when it is rolled up. A transaction that takes the difference would be missed."""
 
-_DAWN = datetime(2, 1, 1, tzinfo=UTC)
-"""Before all facts, in every zone."""
 _FIRST_DAY = datetime(1970, 1, 2, tzinfo=UTC).date()
 """What lies before it is one day."""
 _PROJECTS_AT_ONCE = 200
@@ -77,52 +75,88 @@ DATED: Mapping[sa.Table, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Facts of some projects and some of the span, as far as they make a statement another one.
+
+    The rest are values of its parameters, whose names begin with the part's.
+    """
+
+    name: str
+    sums: bool = False
+    """Daily sums stand for them."""
+    some: bool = False
+    """Not of all projects: of `…_projects`."""
+    starts: bool = False
+    """At `…_start`."""
+    ends: bool = False
+    """Before `…_end`."""
+    undated: bool = False
+    """Only those of no known moment, which else lie only in a span without bounds."""
+
+    def where(self, project: sa.ColumnElement[int], at: sa.ColumnElement[Any]) -> Iterator[sa.ColumnElement[bool]]:
+        """What is true of them."""
+        if self.some:
+            yield among(project, sa.bindparam(f"{self.name}_projects", type_=Many(sa.BigInteger())))
+        if self.starts:
+            yield at >= sa.bindparam(f"{self.name}_start", type_=UtcDateTime())
+        if self.ends:
+            yield at < sa.bindparam(f"{self.name}_end", type_=UtcDateTime())
+        if self.undated:
+            yield at.is_(None)
+
+
+Values = dict[str, Any]
+"""Of a statement's parameters."""
+
+
+def part(name: str, values: Values, span: Span, projects: Collection[int] | None, *, sums: bool = False) -> Part:
+    """The part that holds these; adds what it takes to the values."""
+    given = {"projects": projects, "start": span.start, "end": span.end}
+    values |= {f"{name}_{what}": value for what, value in given.items() if value is not None}
+    return Part(name, sums, *(it is not None for it in given.values()))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """From which days on facts are read: for some projects each, and None where there are no roll-ups."""
 
     zone: str
     frontiers: Sequence[tuple[Sequence[int], datetime | None]]
 
+    def parts(self, values: Values, span: Span) -> Iterator[Part]:
+        """Of a span."""
+        values["zone"] = self.zone
+        for number, (some, frontier) in enumerate(self.frontiers):
+            if frontier is None:
+                yield part(f"new{number}", values, span, some)
+                continue
+            before = Span(span.start, min(span.end or frontier, frontier))
+            after = Span(max(span.start or frontier, frontier), span.end)
+            if before.start is None or before.start < frontier:
+                yield part(f"sums{number}", values, before, some, sums=True)
+            if after.end is None or after.end > frontier:
+                yield part(f"facts{number}", values, after, some)
+            if span == Span():
+                yield replace(part(f"undated{number}", values, span, some), undated=True)
 
-def counted(
-    metric: Metric, span: Span, projects: Collection[int] | None, plan: Plan | None = None, by: By | None = None
-) -> sa.Select[Any]:
-    """The facts in the span, and `n`: how many are alike. With a plan they may tell no more than what they are `by`."""
-    fact = metric.select.subquery("fact").c
-    facts = sa.select(fact.project, fact.at, fact.who, fact.label, fact.value, sa.literal(1).label("n"))
-    if plan is None or by not in metric.rolled:
-        of = () if projects is None else (_of(fact.project, projects),)
-        return facts.where(*of, *([fact.at < AS_OF] if metric.as_of else _within(fact.at, span)))
-    r = rollup.c
-    sums = sa.select(r.project, r.at, r.who, r.label, r.value, r.n).where(
-        r.zone == plan.zone, r.metric == metric.name, r.by == by
-    )
-    parts = []
-    for some, frontier in plan.frontiers:
-        if frontier is None:
-            parts.append(facts.where(_of(fact.project, some), *_within(fact.at, span)))
-            continue
-        before = Span(span.start, min(span.end or frontier, frontier))
-        after = Span(max(span.start or frontier, frontier), span.end)
-        if before.start is None or before.start < frontier:
-            parts.append(sums.where(_of(r.project, some), *_within(r.at, before)))
-        if after.end is None or after.end > frontier:
-            parts.append(facts.where(_of(fact.project, some), *_within(fact.at, after)))
-        if span == Span():
-            parts.append(facts.where(_of(fact.project, some), fact.at.is_(None)))
-    return sa.select(sa.union_all(*parts).subquery("part"))
+
+def counted(metric: Metric, parts: Sequence[Part], by: By | None = None) -> sa.Select[Any]:
+    """The facts, and `n`: how many are alike. Where there are sums they tell no more than what they are `by`."""
+    fact, r, found = metric.select.subquery("fact").c, rollup.c, []
+    for it in parts:
+        if it.sums:
+            of_it = r.zone == sa.bindparam("zone", type_=Text), r.metric == metric.name, r.by == by
+            sums = sa.select(r.project, r.at, r.who, r.label, r.value, r.n)
+            found.append(sums.where(*of_it, *it.where(r.project, r.at)))
+        else:
+            facts = sa.select(fact.project, fact.at, fact.who, fact.label, fact.value, sa.literal(1).label("n"))
+            so_far = (fact.at < AS_OF,) if metric.as_of else ()
+            found.append(facts.where(*it.where(fact.project, fact.at), *so_far))
+    return found[0] if len(found) == 1 else sa.select(sa.union_all(*found).subquery("part"))
 
 
 def _of(column: sa.ColumnElement[int], projects: Collection[int]) -> sa.ColumnElement[bool]:
     return among(column, sa.literal(projects, Many(sa.BigInteger())))
-
-
-def _within(at: sa.ColumnElement[Any], span: Span) -> Iterator[sa.ColumnElement[bool]]:
-    """A moment that is not known lies only in a span without bounds."""
-    if span.start is not None:
-        yield at >= span.start
-    if span.end is not None:
-        yield at < span.end
 
 
 async def plan(
@@ -136,7 +170,7 @@ async def plan(
     cuts = {it for it in (span.start, span.end, *edges) if it is not None}
     zones = sorted({zone for _, zone in until} - {""}, key=lambda it: (it != "UTC", it))
     for zone in zones:
-        found = {of: at for of in every if (at := _start(until, of, zone)) > _DAWN}
+        found = {of: at for of in every if (at := _start(until, of, zone)) > DAWN}
         if found and all(_fits(it, ZoneInfo(zone), max(found.values())) for it in cuts):
             return Plan(zone, list(_classes(found, every)))
     return None
@@ -167,9 +201,9 @@ async def _until(connection: AsyncConnection, projects: Collection[int] | None) 
 
 def _start(until: Mapping[tuple[int, str], datetime], project: int, zone: str) -> datetime:
     """The project's frontier: the start of the first day that the roll-ups do not hold; the dawn: there are none."""
-    clock, at = ZoneInfo(zone), until.get((project, zone), _DAWN)
+    clock, at = ZoneInfo(zone), until.get((project, zone), DAWN)
     start = min(at, day_start(until.get((project, ""), at), clock))
-    return start if start >= midnight(_FIRST_DAY, clock) else _DAWN
+    return start if start >= midnight(_FIRST_DAY, clock) else DAWN
 
 
 async def touch(
@@ -183,7 +217,7 @@ async def touch(
     late: dict[int, datetime] = {}
     for table, column in DATED.items():
         for row in rows.get(table, ()):
-            at = row.get(column) or _DAWN
+            at = row.get(column) or DAWN
             if at < before:
                 late[row["project"]] = min(at, late.get(row["project"], at))
     if late:
@@ -235,13 +269,15 @@ async def _roll(engine: AsyncEngine, projects: Sequence[int], ends: Mapping[str,
                 starts[start].append(of)
                 now_until.append({"project": of, "zone": zone, "until": max(start, end)})
             for start, some in starts.items():
-                r, again = rollup.c, Span(start, end)
+                r = rollup.c
                 if start < end:
                     old = sa.and_(
                         r.zone == zone, r.metric.in_(_ROLLED), r.by.in_(BY_BOTH), _of(r.project, some), r.at >= start
                     )
                     await connection.execute(sa.delete(rollup).where(old))
-                    await connection.execute(sa.insert(rollup).from_select(r.keys(), _sums(zone, some, again)))
+                    values: Values = {"zone": zone, "days": _days(zone, start, end)}
+                    sums = _sums(part("late", values, Span(start, end), some)).params(values)
+                    await connection.execute(sa.insert(rollup).from_select(r.keys(), sums))
         # What was written late after this transaction began to see is not deleted: it does not see it.
         await connection.execute(sa.delete(rolled).where(_of(rolled.c.project, projects)))
         await connection.execute(sa.insert(rolled), now_until)
@@ -250,21 +286,20 @@ async def _roll(engine: AsyncEngine, projects: Sequence[int], ends: Mapping[str,
 _ROLLED = {name: metric for name, metric in METRICS.items() if metric.rolled}
 
 
-def _sums(zone: str, projects: Collection[int], span: Span) -> sa.CompoundSelect[Any]:
-    """The rows of `rollup`."""
-    assert span.start
-    assert span.end
-    days = sa.literal(_days(zone, span.start, span.end), Many(UtcDateTime()))
+@cache
+def _sums(only: Part) -> sa.CompoundSelect[Any]:
+    """The rows of `rollup`, of `zone` and its `days`."""
+    days, zone = sa.bindparam("days", type_=Many(UtcDateTime())), sa.bindparam("zone", type_=Text)
 
     def of(metric: Metric, by: By) -> sa.Select[Any]:
-        f = counted(metric, span, projects).subquery("fact").c
+        f = counted(metric, [only]).subquery("fact").c
         each = sa.select(f.project, edge_before(f.at, days).label("day"), f[by], f.value, f.n).subquery("each").c
         told: dict[str, sa.ColumnElement[Any]] = {
             "who": sa.cast(sa.null(), sa.BigInteger()),
             "label": sa.cast(sa.null(), sa.Text()),
             by: each[by],
         }
-        what = [sa.literal(it, sa.Text()) for it in (zone, metric.name, by)]
+        what = [zone, *(sa.literal(it, sa.Text()) for it in (metric.name, by))]
         key = each.project, each.day, told["who"], told["label"], each.value
         return (
             sa.select(*what)

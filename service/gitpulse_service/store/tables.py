@@ -184,38 +184,26 @@ merge_request = sa.Table(
     _joined(Join.LEAST, "created_at", UtcDateTime()),
     _joined(Join.LEAST, "merged_at", UtcDateTime()),
     _joined(Join.GREATEST, "closed_at", UtcDateTime()),
+    _joined(Join.LEAST, "deployed_at", UtcDateTime()),
     _version(),
     sa.Index("merge_request_author", "author"),
     sa.Index("merge_request_created", "project", "created_at"),
     sa.Index("merge_request_merged", "project", "merged_at"),
     sa.Index("merge_request_closed", "project", "closed_at"),
-    comment="Merge requests by GitLab's global id; closed_at is the last close, true while state is closed",
+    sa.Index("merge_request_deployed", "project", "deployed_at"),
+    comment="Merge requests by GitLab's global id; closed_at: the last close, while closed; deployed_at: in production",
 )
 
-note = sa.Table(
-    "note",
-    metadata,
-    _key("project", Big),
-    _key("id", Big),
-    _joined(Join.LEAST, "noteable_type", Text),
-    _joined(Join.LEAST, "noteable_id", Big),
-    _joined(Join.LEAST, "author", Big),
-    _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _joined(Join.LEAST, "system", sa.SmallInteger()),
-    sa.Index("note_author", "author"),
-    sa.Index("note_target", "project", "noteable_type", "noteable_id"),
-    comment="Notes on merge requests, issues and commits, without their text; system is 1 for the machine's own",
-)
-
-approval = sa.Table(
-    "approval",
+review = sa.Table(
+    "review",
     metadata,
     _key("project", Big),
     _key("merge_request", Big),
     _key("who", Big),
-    _joined(Join.LEAST, "approved_at", UtcDateTime()),
-    _joined(Join.LEAST, "received_at", UtcDateTime()),
-    comment="First approval by each account; received_at stands in for an approved_at that was not told (before 18.8)",
+    _joined(Join.LEAST, "at", UtcDateTime(), null=False),
+    sa.Index("review_at", "project", "at"),
+    sa.Index("review_who", "who", "at"),
+    comment="When somebody first wrote on a merge request, or approved it; of an approval at first as it was received",
 )
 
 issue = sa.Table(
@@ -263,7 +251,9 @@ pipeline = sa.Table(
     _version(),
     sa.Index("pipeline_created", "project", "created_at"),
     sa.Index("pipeline_who", "who", "created_at"),
-    sa.Index("pipeline_finished", "project", "finished_at"),
+    sa.Index("pipeline_finished", "project", "finished_at", "duration", "queued_duration"),
+    sa.Index("pipeline_ref", "project", "ref", "status", "finished_at", "id", "who"),
+    sa.Index("pipeline_done_by", "who", "finished_at", "duration", "queued_duration"),
     comment="Pipelines by GitLab's global id; durations in seconds",
 )
 
@@ -284,7 +274,8 @@ job = sa.Table(
     _version(),
     sa.Index("job_created", "project", "created_at"),
     sa.Index("job_who", "who", "created_at"),
-    sa.Index("job_finished", "project", "finished_at"),
+    sa.Index("job_finished", "project", "finished_at", "duration", "queued_duration"),
+    sa.Index("job_done_by", "who", "finished_at", "duration", "queued_duration"),
     comment="Jobs by GitLab's global id, each retry its own; durations in whole seconds, rounded down",
 )
 
@@ -301,16 +292,6 @@ deployment = sa.Table(
     _version(),
     sa.Index("deployment_succeeded", "project", "succeeded_at"),
     comment="Deployments by GitLab's global id; tier as production, staging, …",
-)
-
-deployed = sa.Table(
-    "deployed",
-    metadata,
-    _key("project", Big),
-    _key("deployment", Big),
-    _key("merge_request", Big),
-    sa.Index("deployed_merge_request", "project", "merge_request"),
-    comment="Which merge requests a deployment brought, as GitLab links them",
 )
 
 release = sa.Table(

@@ -91,18 +91,24 @@ def _merge_request(telling: Telling, event: MergeRequest) -> None:
     it = event.object_attributes
     order = version(it.updated_at or it.created_at, _rank(_MERGE_REQUEST_STATES, it.state))
     author, merged_at, closed_at = telling.account(it.author_id), event.merged_at, event.closed_at
-    telling.add(tables.merge_request, it, order, author=author, merged_at=merged_at, closed_at=closed_at)
+    moments = {"merged_at": merged_at, "closed_at": closed_at, "deployed_at": None}
+    telling.add(tables.merge_request, it, order, author=author, **moments)
     if event.is_approval and (who := telling.account(event.who)):
-        at, received_at = it.actioned_at, telling.received_at
-        telling.add(tables.approval, it, merge_request=it.id, who=who, approved_at=at, received_at=received_at)
+        telling.add(tables.review, None, merge_request=it.id, who=who, at=it.actioned_at or telling.received_at)
     if event.leaves_moment_open and it.iid:
         telling.todo("merge_request", str(it.iid))
 
 
 def _note(telling: Telling, event: Note) -> None:
     it = event.object_attributes
-    system = None if it.system is None else int(it.system)
-    telling.add(tables.note, it, author=telling.account(it.author_id), system=system)
+    if (
+        it.noteable_type == "MergeRequest"
+        and it.noteable_id
+        and not it.system
+        and (who := telling.account(it.author_id))
+    ):
+        at = it.created_at or telling.received_at
+        telling.add(tables.review, None, merge_request=it.noteable_id, who=who, at=at)
 
 
 def _issue(telling: Telling, event: Issue) -> None:
@@ -145,7 +151,7 @@ def _deployment(telling: Telling, event: Deployment) -> None:
     number, tier = event.deployment_id, event.environment_tier
     telling.add(tables.deployment, event, order, id=number, tier=tier, who=telling.account(event.who))
     if event.succeeded_at and tier == "production":
-        telling.todo("deployment", str(number))
+        telling.todo("deployment", msgspec.json.encode([number, int(event.succeeded_at.timestamp())]).decode())
 
 
 def _release(telling: Telling, event: Release) -> None:

@@ -16,7 +16,7 @@ from gitpulse_service.events.fetched import Source
 from gitpulse_service.events.timestamps import parse
 from gitpulse_service.store import keys, todo
 from gitpulse_service.store.rows import Batch
-from gitpulse_service.store.tables import approval, deployed, todo as todo_table
+from gitpulse_service.store.tables import merge_request as merge_request_table, review, todo as todo_table
 from gitpulse_service.store.todo import Task
 from gitpulse_service.worker.gitlab_api import PAGE, GitLab
 
@@ -221,8 +221,7 @@ async def _notes(ask: Asking, iid: int, mr: int, number: int = 1) -> None:
         ask.answer.tell(fetched.note(row))
         if row["system"] and row["body"].strip() == APPROVED:
             who = keys.account(ask.task.instance, row["author"]["id"])
-            at = {"approved_at": parse(row["created_at"]), "received_at": ask.task.since}
-            ask.answer.rows.add(approval, {**ask.own, "merge_request": mr, "who": who, **at})
+            ask.answer.rows.add(review, {**ask.own, "merge_request": mr, "who": who, "at": parse(row["created_at"])})
     if len(rows) == PAGE:
         ask.answer.ask("notes", iid, mr, number + 1)
 
@@ -246,9 +245,12 @@ async def pipeline(ask: Asking) -> None:
 
 async def deployment(ask: Asking) -> None:
     """Which merge requests did it bring?"""
-    for row in await ask.all(f"deployments/{ask.item}/merge_requests"):
+    number, at = ask.item
+    unsaid = dict.fromkeys(column.name for column in merge_request_table.columns)
+    for row in await ask.all(f"deployments/{number}/merge_requests"):
         ask.answer.tell(fetched.merge_request(row))
-        ask.answer.rows.add(deployed, {**ask.own, "deployment": ask.item, "merge_request": row["id"]})
+        said = {**ask.own, "id": row["id"], "deployed_at": parse(at), "version": b""}
+        ask.answer.rows.add(merge_request_table, {**unsaid, **said})
 
 
 KINDS: Mapping[str, Callable[[Asking], Awaitable[None]]] = {

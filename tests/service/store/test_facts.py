@@ -20,16 +20,15 @@ from harness.company import (
     BOT,
     CLEO,
     MONDAY,
-    approval,
     at,
     commit,
     insert,
     issue,
     job,
     mr,
-    note,
     pipeline,
     push,
+    review,
 )
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -53,15 +52,12 @@ class Example:
 REOPENED = {"created_at": MONDAY, "closed_at": TUESDAY, "merged_at": THURSDAY, "state": "merged"}
 REVIEWED = {
     tables.merge_request: [mr(1, author=ANN, created_at=at(9))],
-    tables.note: [
-        note(1, on=1, author=ANN, created_at=at(9, 10)),
-        *(note(2 + i, on=1, author=BEN, created_at=at(10, 5 + i)) for i in range(5)),
-        note(7, on=1, author=CLEO, created_at=at(10, 30)),
-        note(8, on=1, author=CLEO, created_at=at(9, 1), system=1),
-        note(9, on=1, author=BOT, created_at=at(9, 2)),
-        note(10, on=1, author=BEN, created_at=at(9, 3), noteable_type="Issue"),
+    tables.review: [
+        review(1, ANN, at(9, 10)),
+        review(1, BEN, at(10)),
+        review(1, CLEO, at(10, 30)),
+        review(1, BOT, at(9, 2)),
     ],
-    tables.approval: [approval(1, who=BEN, approved_at=at(10), received_at=at(10, 1))],
 }
 CLOSED_TWICE = {
     tables.issue: [issue(1, author=ANN, created_at=MONDAY, state="closed", closed_at=FRIDAY)],
@@ -79,7 +75,7 @@ RATE = {
 }
 UNIT = {"stage": "test", "name": "unit"}
 DEPLOYED = {
-    tables.merge_request: [mr(1, author=ANN, created_at=at(8), merged_at=at(9), state="merged")],
+    tables.merge_request: [mr(1, author=ANN, created_at=at(8), merged_at=at(9), deployed_at=at(9, 45), state="merged")],
     tables.deployment: [
         {
             "id": 1,
@@ -93,7 +89,6 @@ DEPLOYED = {
         {"id": 3, "environment": "live", "tier": "production", "who": BEN, "status": "failed"},
         {"id": 4, "environment": "test", "tier": "testing", "who": BEN, "status": "success", "succeeded_at": at(9, 5)},
     ],
-    tables.deployed: [{"project": 1, "deployment": it, "merge_request": 1} for it in (1, 2, 3, 4)],
 }
 INCIDENT = {tables.issue: [issue(1, type="Incident", created_at=at(10), state="closed", closed_at=at(11, 30))]}
 
@@ -296,13 +291,6 @@ async def test_who_reviewed_whose(engine):
     assert (point.group, point.count) == ("Ann", 1)
 
 
-async def test_an_approval_without_its_time_is_of_when_it_was_received(engine):
-    review = {**REVIEWED, tables.note: [], tables.approval: [approval(1, who=BEN, received_at=at(9, 30))]}
-    await insert(engine, review)
-    (point,) = await series(engine, "time_to_first_review", Span())
-    assert point.sum == 1_800
-
-
 async def test_a_merge_request_was_open_before_it_was_merged(engine):
     await insert(engine, {tables.merge_request: [mr(1, created_at=MONDAY, state="merged", merged_at=WEDNESDAY)]})
     assert [p.sum for p in await series(engine, "merge_requests_open", Span(None, TUESDAY))] == [86_400]
@@ -317,9 +305,3 @@ async def test_without_an_end_what_is_open_is_open_now(engine):
     (point,) = await series(engine, "merge_requests_open", Span())
     assert point.count == 1
     assert 3_600 <= point.p50 < 4_000
-
-
-async def test_the_first_deployment_that_brought_a_merge_request_is_its_lead_time(engine):
-    await insert(engine, DEPLOYED)
-    (point,) = await series(engine, "lead_time_for_changes", Span())
-    assert (point.count, point.p95) == (1, 2_700)

@@ -65,11 +65,7 @@ async def objects(engine, project):
 
         accounts = {keys.account(project.instance, n): n for n in (1, 2, 3)}
         return {
-            "notes": {note for (note,) in await of("note", "id")},
-            "approvals": {
-                (merge_request, accounts[who]): at
-                for merge_request, who, at in await of("approval", "merge_request", "who", "approved_at")
-            },
+            "reviews": {(mr, accounts[who]): at for mr, who, at in await of("review", "merge_request", "who", "at")},
             "reopenings": {tuple(row) for row in await of("reopening", "issue", "reopened_at")},
             "labels": {issue: json.loads(labels) for issue, labels in await of("issue", "id", "labels")},
             "jobs": {job: tuple(rest) for job, *rest in await of("job", "id", "status", "finished_at", "duration")},
@@ -83,11 +79,15 @@ async def objects(engine, project):
 
 
 def but_receipt(dumped):
-    """A dump without what tells of receipts; a project, an account and a release are as last received."""
+    """A dump without what tells of receipts; a project, an account and a release are as last received.
+
+    And some approvals were when they were received.
+    """
     said = {}
     for table in metadata.sorted_tables:
         of_receipt = {"received_at", "seen_at", "last_event_at"}
         of_receipt |= {"version"} if table.name in ("project", "identity", "release") else set()
+        of_receipt |= {"at"} if table.name == "review" else set()
         if table.name not in ("delivery", "todo"):
             said[table.name] = [
                 tuple(value for column, value in zip(table.c, row, strict=True) if column.name not in of_receipt)

@@ -14,6 +14,7 @@ from gitpulse_service.errors import StoreRefused
 from gitpulse_service.events import fetched
 from gitpulse_service.events.decode import decode
 from gitpulse_service.events.privacy import pseudonym
+from gitpulse_service.events.timestamps import parse
 from gitpulse_service.store import keys, tables
 from gitpulse_service.store.compare import differing
 from gitpulse_service.store.engine import create_engine
@@ -193,23 +194,26 @@ async def test_two_events_of_one_second_are_joined_alike_in_any_order(engine):
     assert len(found) == 1
 
 
-async def test_notes_are_kept_without_their_text(engine):
-    names = ("note/on_merge_request", "note/on_confidential_issue_test_delivery", "note/on_commit_gitlab_16")
-    await every_order(engine, *names, "note/on_epic")
-    rows = [(row["noteable_type"], row["noteable_id"], row["system"]) for row in await all_of(engine, tables.note)]
-    assert rows == [("MergeRequest", 930, 0), ("Issue", 301, 0), ("Commit", None, 0)]
+async def test_a_review_is_the_first_note_or_approval(engine):
+    """Of one GitLab that tells when an approval was, and one that does not: then it was when it was received."""
+    names = ("open", "approved", "approval_gitlab_19")
+    others = ("note/on_confidential_issue_test_delivery", "note/on_commit_gitlab_16", "note/on_epic")
+    await every_order(engine, *(f"merge_request/{name}" for name in names), *others)
+    rows = await all_of(engine, tables.review)
+    zoe, ben = (keys.account(INSTANCE, number) for number in (7, 8))
+    received = datetime.fromtimestamp(1_769_900_000, UTC)
+    assert {row["who"]: row["at"] for row in rows} == {zoe: received, ben: at(2026, 1, 31, 18, 2, 10)}
+    assert {row["merge_request"] for row in rows} == {930}
+    await wipe(engine)
+    await every_order(engine, "merge_request/approval_gitlab_19", "note/on_merge_request")
+    assert (await only(engine, tables.review))["at"] == at(2026, 1, 31, 17, 59)
 
 
-async def test_an_approval_counts_once_and_knows_its_moment_where_it_is_told(engine):
-    await write(engine, deliveries("merge_request/approved"))
-    (row,) = await all_of(engine, tables.approval)
-    assert (row["approved_at"], row["merge_request"]) == (None, 930)
-    await every_order(engine, "merge_request/open", "merge_request/approved", "merge_request/approval_gitlab_19")
-    rows = await all_of(engine, tables.approval)
-    assert {row["who"]: row["approved_at"] for row in rows} == {
-        keys.account(INSTANCE, 7): None,
-        keys.account(INSTANCE, 8): at(2026, 1, 31, 18, 2, 10),
-    }
+async def test_the_machines_notes_are_no_reviews(engine):
+    content = body("note/on_merge_request")
+    content["object_attributes"]["system"] = True
+    await write(engine, [envelope(content)])
+    assert await all_of(engine, tables.review) == []
 
 
 async def test_issues_and_other_work_items(engine):
@@ -343,13 +347,17 @@ LISTED = "98f13708210194c475687be6106a3b84d2e5b7c2"
 )
 def test_what_gitlab_is_to_be_asked(name, asked):
     rows = todo(*deliveries(name))
-    about = {(row["kind"], item[3] if isinstance(item := json.loads(row["item"]), list) else item) for row in rows}
-    assert about == asked
+    items = [(row["kind"], json.loads(row["item"])) for row in rows]
+    assert {
+        (kind, item[3] if kind == "push" else item[0] if kind == "deployment" else item) for kind, item in items
+    } == asked
     for row in rows:
         assert (row["hook_id"], row["since"].timestamp()) == ("hook-1", 1_769_900_000)
+    if name == "deployment/success":
+        assert items[0][1][1] == parse(body(name)["status_changed_at"]).timestamp()
     if name == "push/two_commits":
         it = body(name)
-        assert json.loads(rows[0]["item"]) == [it["ref"], it["before"], it["after"], True]
+        assert items[0][1] == [it["ref"], it["before"], it["after"], True]
 
 
 def test_a_commit_without_its_files_is_asked_for():

@@ -80,7 +80,7 @@ async def test_a_check_finds_what_is_wrong_and_repairs_it(wild, engine, redis_ur
             assert (checked() - before)["same"] > 50
             project.repository.delete("refs/heads/secret")  # nobody is told
             async with engine.begin() as connection:
-                for table in (tables.merge_request, tables.note, tables.job):
+                for table in (tables.merge_request, tables.review, tables.job):
                     await connection.execute(sa.delete(table))
                 await connection.execute(sa.update(tables.issue).values(state="opened", version=b""))
             assert {"commits", "merge_requests_opened", "jobs"} <= (await it.disagreements(project)).keys()

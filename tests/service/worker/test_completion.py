@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from gitpulse_service.errors import GitLabFailed
-from gitpulse_service.store.tables import approval, merge_request, push, todo
-from gitpulse_sim import discussions
+from gitpulse_service.store.tables import merge_request, push, review, todo
+from gitpulse_service.worker import fetcher
+from gitpulse_sim import ci, discussions
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.repository import Draft, Person
 from harness.asking import desk
@@ -183,10 +184,12 @@ async def test_a_merge_request_of_an_old_gitlab(at):
     run(discussions.approve(forge, website, alice, mr, at=past + timedelta(hours=1)))
     run(discussions.merge(forge, website, bob, mr, at=past + timedelta(hours=2)))
     await at.count(at.hear(_untimed))
+    ((approved,),) = await at.rows(sa.select(review.c.at))
+    assert approved >= NOW, "as received"
     assert await at.rows(sa.select(merge_request.c.merged_at)) != [(past + timedelta(hours=2),)]
     await at.ask()
     assert await at.rows(sa.select(merge_request.c.merged_at)) == [(past + timedelta(hours=2),)]
-    assert await at.rows(sa.select(approval.c.approved_at)) == [(past + timedelta(hours=1),)]
+    assert await at.rows(sa.select(review.c.at)) == [(past + timedelta(hours=1),)]
 
 
 def _untimed(body):
@@ -195,6 +198,29 @@ def _untimed(body):
             body["object_attributes"].pop(name, None)
         body["object_attributes"]["updated_at"] = str(NOW - timedelta(days=1))
     return body
+
+
+async def test_a_merge_request_was_deployed_when_it_first_came_into_production(at):
+    at.simulator.push(commits=1)
+    at.simulator.push(branch="topic", commits=1)
+    here, bob = (at.simulator.forge, at.simulator.website), at.simulator.world.user("bob")
+    run, past = at.simulator.run, NOW - timedelta(days=2)
+    mr = run(discussions.open_merge_request(*here, bob, "topic", title="One", at=past))
+    run(discussions.merge(*here, bob, mr, at=past + timedelta(hours=1)))
+    commit = run(at.simulator.forge.newest(at.simulator.website, "main"))
+    for hours, place, status in (
+        (2, "staging", "success"),
+        (3, "production", "failed"),
+        (4, "production", "success"),
+        (5, "prod-eu", "success"),
+    ):
+        one = run(ci.deploy(*here, bob, place, at=past, commit=commit))
+        run(ci.change_deployment(*here, one, status, at=past + timedelta(hours=hours)))
+    deliveries = at.hear()
+    for told in (deliveries, reversed(deliveries)):
+        await at.count(told)
+        await at.ask()
+        assert await at.rows(sa.select(merge_request.c.deployed_at)) == [(past + timedelta(hours=4),)]
 
 
 async def test_a_project_that_is_gone_ends_its_questions(at):
@@ -212,6 +238,23 @@ async def test_a_broken_project_waits_and_others_do_not(at):
     assert await at.fetcher.run(at.simulator.url, seconds=5)
     assert broken.matched == 1
     assert await at.rows(sa.select(sa.func.count()).select_from(todo)) == [(1,)]
+
+
+async def test_a_question_that_fails_holds_up_no_other(at, monkeypatch):
+    monkeypatch.setattr(fetcher, "PATIENCE", 0.05)
+    monkeypatch.setattr(fetcher, "MORE_PATIENCE", 0.5)
+    at.simulator.push(commits=1)
+    at.simulator.push(branch="topic", commits=30)
+    at.simulator.push(commits=30)
+    await at.heard()
+    at.simulator.world.faults.append(Fault(path="/api/v4/projects/1", status=500, count=-1))  # asked of a new branch
+    while await at.rows(sa.select(sa.func.count()).select_from(todo)) != [(1,)]:
+        assert await at.fetcher.run(at.simulator.url, seconds=5)
+    assert len(await at.commits(at.simulator.website)) == 51
+    at.simulator.world.faults.clear()
+    while await at.rows(sa.select(todo)):
+        assert await at.fetcher.run(at.simulator.url, seconds=5)
+    await agrees(at)
 
 
 async def test_gitlab_may_ask_for_patience(at):

@@ -45,14 +45,11 @@ TABLES = {
         Commits; utc_offset in minutes; seen_at: last told of as being there, lost_at: last found in no ref""",
     "merge_request": """
         *project:big *id:big iid:big author:big state:text source_branch:text target_branch:text created_at:time
-        merged_at:time closed_at:time version:bytes!
-        Merge requests by GitLab's global id; closed_at is the last close, true while state is closed""",
-    "note": """
-        *project:big *id:big noteable_type:text noteable_id:big author:big created_at:time system:small
-        Notes on merge requests, issues and commits, without their text; system is 1 for the machine's own""",
-    "approval": """
-        *project:big *merge_request:big *who:big approved_at:time received_at:time
-        First approval by each account; received_at stands in for an approved_at that was not told (before 18.8)""",
+        merged_at:time closed_at:time deployed_at:time version:bytes!
+        Merge requests by GitLab's global id; closed_at: the last close, while closed; deployed_at: in production""",
+    "review": """
+        *project:big *merge_request:big *who:big at:time!
+        When somebody first wrote on a merge request, or approved it; of an approval at first as it was received""",
     "issue": """
         *project:big *id:big iid:big author:big type:text state:text labels:text created_at:time closed_at:time
         version:bytes!
@@ -71,9 +68,6 @@ TABLES = {
     "deployment": """
         *project:big *id:big environment:text tier:text who:big status:text succeeded_at:time version:bytes!
         Deployments by GitLab's global id; tier as production, staging, …""",
-    "deployed": """
-        *project:big *deployment:big *merge_request:big
-        Which merge requests a deployment brought, as GitLab links them""",
     "release": """
         *project:big *tag:text *created_at:time name:text released_at:time deleted:small version:bytes!
         Releases; one that is made again for the same tag is another; deleted is 1 or NULL""",
@@ -111,17 +105,27 @@ INDEXES = {
     "commit": {"committed": "project committed_at", "author": "author committed_at"},
     "merge_request": {
         "author": "author",
-        **{moment: f"project {moment}_at" for moment in ("created", "merged", "closed")},
+        **{moment: f"project {moment}_at" for moment in ("created", "merged", "closed", "deployed")},
     },
-    "note": {"author": "author", "target": "project noteable_type noteable_id"},
+    "review": {"at": "project at", "who": "who at"},
     "issue": {"author": "author", "created": "project created_at", "closed": "project closed_at"},
-    "pipeline": {"created": "project created_at", "finished": "project finished_at", "who": "who created_at"},
-    "job": {"created": "project created_at", "finished": "project finished_at", "who": "who created_at"},
+    "pipeline": {
+        "created": "project created_at",
+        "finished": "project finished_at duration queued_duration",
+        "who": "who created_at",
+        "ref": "project ref status finished_at id who",
+        "done_by": "who finished_at duration queued_duration",
+    },
+    "job": {
+        "created": "project created_at",
+        "finished": "project finished_at duration queued_duration",
+        "who": "who created_at",
+        "done_by": "who finished_at duration queued_duration",
+    },
     "deployment": {"succeeded": "project succeeded_at"},
     "release": {"released": "project released_at"},
     "todo": {"since": "since"},
     "rollup": {"day": "zone metric by project at", "who": "who metric zone at"},
-    "deployed": {"merge_request": "project merge_request"},
     "rolled": {"project": "project"},
     "token": {"hash": "hash"},
 }
