@@ -31,7 +31,7 @@ def parse(value: object) -> Timestamp:
         moment = moment.replace(tzinfo=UTC)
     if not 1 < moment.year < 9999:  # an offset may not push it over the edge either
         raise ValueError("Expected a timestamp within the calendar")
-    return moment.replace(microsecond=0)
+    return moment.replace(microsecond=0) if moment.microsecond else moment
 
 
 def dec_hook(kind: type, value: object) -> object:

@@ -69,14 +69,12 @@ def _push(telling: Telling, event: Push) -> None:
 def _commit(telling: Telling, commit: Commit) -> None:
     name, email = commit.author_name, commit.author_email
     offset = commit.timestamp.utcoffset() if commit.timestamp else None
-    telling.add(
-        tables.commit,
-        commit,
-        knowledge(2 if email else 1 if name else 0, None),
+    telling.add_commit(
+        2 if email else 1 if name else 0,
+        telling.author(name, email),
         sha=commit.id,
         committed_at=commit.timestamp,
         utc_offset=None if offset is None else int(offset.total_seconds()) // 60,
-        author=telling.author(name, email),
         added=_number(commit.added),
         modified=_number(commit.modified),
         removed=_number(commit.removed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,8 +46,9 @@ async def put(connection: AsyncConnection, rows: Rows) -> None:
     changed = {}
     for table, of_table in rows.items():
         if connection.dialect.name == "postgresql":
-            arrays = {name: [row[name] for row in of_table] for name in of_table[0]}
-            result = await connection.execute(_upsert_arrays(table), arrays)
+            statement, names = _upsert_arrays(table, connection.dialect)
+            # Straight to the driver, which takes these values as they are: SQLAlchemy would look at each.
+            result = await connection.exec_driver_sql(statement, tuple([row[it] for row in of_table] for it in names))
         else:
             result = await connection.execute(_upsert_rows(table), of_table)
         if result.rowcount:
@@ -61,11 +62,13 @@ def _upsert_rows(table: sa.Table) -> sa.Insert:
 
 
 @cache
-def _upsert_arrays(table: sa.Table) -> sa.Insert:
-    """One statement with an array for each column, which PostgreSQL takes up to twice as fast as one for each row."""
+def _upsert_arrays(table: sa.Table, dialect: sa.Dialect) -> tuple[str, Sequence[str]]:
+    """One statement with an array for each column, and their order: up to twice as fast as one for each row."""
     names = [column.name for column in table.columns]
     arrays = [sa.bindparam(c.name, type_=postgresql.ARRAY(_element(c.type))) for c in table.columns]
-    return _upsert(table, postgresql.insert(table).from_select(names, sa.select(*map(sa.func.unnest, arrays))))
+    rows = postgresql.insert(table).from_select(names, sa.select(*map(sa.func.unnest, arrays)))
+    compiled: Any = _upsert(table, rows).compile(dialect=dialect)
+    return str(compiled), compiled.positiontup
 
 
 def _element(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -109,27 +109,28 @@ class Drain:
         await self._log.acknowledge([entry for entry, _ in batch])
         metrics.BATCH_EVENTS.observe(len(batch))
         now, projects, kinds = time.time(), set(), set()
+        told: Counter[tuple[str, str]] = Counter()
         for entry, event in batch:
-            kind = _outcome(entry, "uncounted" if event is None else "counted")
+            kind = _kind(entry)
+            told[kind, "uncounted" if event is None else "counted"] += 1
             metrics.COUNTED_AFTER.observe(max(0.0, now - entry.envelope.received_at / 1000))
             if event is not None and event.gitlab_project_id:
                 projects.add((entry.envelope.instance, event.gitlab_project_id))
                 kinds.add(kind)
+        for (kind, outcome), count in told.items():
+            metrics.EVENTS.labels(kind, outcome).inc(count)
         if self._live:
             await self._live.tell([keys.project(*project) for project in projects], kinds)
 
     async def _bury(self, entry: Entry, outcome: str, error: ServiceError) -> None:
         logger.warning("delivery %s goes to the dead letters: %s", entry.job_id, error)
         await self._log.bury(entry, f"{error.reason}: {error}")
-        _outcome(entry, outcome)
+        metrics.EVENTS.labels(_kind(entry), outcome).inc()
 
 
-def _outcome(entry: Entry, outcome: str) -> str:
-    """Counts it by its kind, and returns that."""
+def _kind(entry: Entry) -> str:
     kind = classify(entry.envelope.event, entry.envelope.body)
-    name = kind.value if isinstance(kind, Kind) else "other"
-    metrics.EVENTS.labels(name, outcome).inc()
-    return name
+    return kind.value if isinstance(kind, Kind) else "other"
 
 
 async def _finish(work: Coroutine[None, None, None]) -> None:
