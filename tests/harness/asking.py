@@ -20,6 +20,7 @@ from gitpulse_service.events.decode import decode
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.accesses import Accesses
 from gitpulse_service.log.backfills import Backfills
+from gitpulse_service.log.live import Live
 from gitpulse_service.store import keys
 from gitpulse_service.store.facts import METRICS
 from gitpulse_service.store.tables import commit, identity, push, todo
@@ -40,7 +41,8 @@ class Desk:
         self.simulator, self.target, self.engine = simulator, target, engine
         self.backfills = Backfills(redis)
         own = Access("", simulator.url, simulator.token, rate=10_000)
-        self.fetcher = Fetcher(Accesses(redis, None, own), self.backfills, engine)
+        self.live = Live(redis)
+        self.fetcher = Fetcher(Accesses(redis, None, own), self.backfills, engine, self.live)
 
     def hear(self, change: Callable[[Any], Any] = lambda body: body) -> list[Envelope]:
         """What was delivered since the last call, as GitLab has it or as something has changed it."""

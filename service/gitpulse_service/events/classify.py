@@ -56,6 +56,12 @@ def classify(event: str, body: bytes) -> Kind | Ignored | Malformed:
     return _KINDS.get(name, Ignored.UNWANTED)
 
 
+def kind_name(event: str, body: bytes) -> str:
+    """The kind as metrics and live updates name it; `other`: none that is kept."""
+    kind = classify(event, body)
+    return kind.value if isinstance(kind, Kind) else "other"
+
+
 _NULL = msgspec.Raw(b"null")
 _LONGEST = 64
 """Bytes of the longest name that is read; no kind has one like that."""

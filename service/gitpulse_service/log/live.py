@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Any, TypeAlias
 
 import msgspec
 from redis.asyncio import Redis
 
 from gitpulse_service.errors import LogUnavailable
+from gitpulse_service.events.classify import Kind, kind_name
+from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.connection import log_errors
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,10 @@ class Live:
         news = msgspec.json.encode((sorted(projects), sorted(kinds)))
         with contextlib.suppress(LogUnavailable), log_errors():
             await self._redis.execute_command("XADD", COUNTED, "MAXLEN", "~", KEPT, "*", "news", news)
+
+    async def tell_fetched(self, project: int, deliveries: Iterable[Envelope]) -> None:
+        """The same of what GitLab was asked for; without deliveries it was about pushes and their commits."""
+        await self.tell([project], {kind_name(it.event, it.body) for it in deliveries} or {Kind.PUSH.value})
 
     async def updates(self) -> AsyncGenerator[News, None]:
         """News from now on, until the caller stops to ask; while Redis is away, none."""

@@ -24,6 +24,7 @@ from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.events.fetched import DELIVERED_WITHIN, KINDS, Row, Source
 from gitpulse_service.events.timestamps import parse
 from gitpulse_service.log.backfills import Backfills
+from gitpulse_service.log.live import Live
 from gitpulse_service.store import keys, todo
 from gitpulse_service.store.compare import differing
 from gitpulse_service.store.rows import Batch
@@ -44,7 +45,8 @@ NOT_THERE = (403, 404)
 class Backfiller:
     """One process's backfills. Only one process at a time asks a GitLab."""
 
-    def __init__(self, backfills: Backfills, engine: AsyncEngine) -> None:
+    def __init__(self, backfills: Backfills, engine: AsyncEngine, live: Live | None) -> None:
+        self._live = live
         self._backfills = backfills
         self._engine = engine
         self._listed: dict[str, list[Row]] = {}
@@ -76,7 +78,7 @@ class Backfiller:
             if request.check:
                 await self._doubt(request, project)
             return replace(filling, done=int(project["id"]), finished=filling.finished + 1, kind=0, page=1, tip="")
-        return await Listing(request, filling, gitlab, project, self._engine).read()
+        return await Listing(request, filling, gitlab, project, self._engine, self._live).read()
 
     async def _projects(self, request: Backfill, filling: Filling, gitlab: GitLab) -> tuple[int, Sequence[Row], int]:
         """Those that are not done: on which page of the list, and how many there are in all, where that was asked.
@@ -109,7 +111,16 @@ class Backfiller:
 class Listing:
     """The next page of one list of one project."""
 
-    def __init__(self, request: Backfill, filling: Filling, gitlab: GitLab, project: Row, engine: AsyncEngine) -> None:
+    def __init__(
+        self,
+        request: Backfill,
+        filling: Filling,
+        gitlab: GitLab,
+        project: Row,
+        engine: AsyncEngine,
+        live: Live | None,
+    ) -> None:
+        self._live = live
         self._request = request
         self._filling = filling
         self._gitlab = gitlab
@@ -199,6 +210,9 @@ class Listing:
                 await put(connection, each)
         if self._request.check:
             metrics.checked(self._name, different, same)
+        if self._live and deliveries:
+            project = keys.project(self._request.instance, int(self._project["id"]))
+            await self._live.tell_fetched(project, deliveries)
         return different
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gitpulse_service import metrics, traces
 from gitpulse_service.errors import ServiceError, StoreRefused, Undecodable
-from gitpulse_service.events.classify import Kind, classify
+from gitpulse_service.events.classify import kind_name
 from gitpulse_service.events.decode import Event, decode
 from gitpulse_service.log.live import Live
 from gitpulse_service.log.port import Entry, EventLog
@@ -111,7 +111,7 @@ class Drain:
         now, projects, kinds = time.time(), set(), set()
         told: Counter[tuple[str, str]] = Counter()
         for entry, event in batch:
-            kind = _kind(entry)
+            kind = kind_name(entry.envelope.event, entry.envelope.body)
             told[kind, "uncounted" if event is None else "counted"] += 1
             metrics.COUNTED_AFTER.observe(max(0.0, now - entry.envelope.received_at / 1000))
             if event is not None and event.gitlab_project_id:
@@ -125,12 +125,7 @@ class Drain:
     async def _bury(self, entry: Entry, outcome: str, error: ServiceError) -> None:
         logger.warning("delivery %s goes to the dead letters: %s", entry.job_id, error)
         await self._log.bury(entry, f"{error.reason}: {error}")
-        metrics.EVENTS.labels(_kind(entry), outcome).inc()
-
-
-def _kind(entry: Entry) -> str:
-    kind = classify(entry.envelope.event, entry.envelope.body)
-    return kind.value if isinstance(kind, Kind) else "other"
+        metrics.EVENTS.labels(kind_name(entry.envelope.event, entry.envelope.body), outcome).inc()
 
 
 async def _finish(work: Coroutine[None, None, None]) -> None:

@@ -19,6 +19,7 @@ from gitpulse_service.errors import GitLabFailed, StoreRefused, Undecodable
 from gitpulse_service.events.decode import decode
 from gitpulse_service.log.accesses import Accesses
 from gitpulse_service.log.backfills import Backfills
+from gitpulse_service.log.live import Live
 from gitpulse_service.store import todo
 from gitpulse_service.store.compare import differing
 from gitpulse_service.store.todo import Task
@@ -50,12 +51,18 @@ class Fetcher:
     """One process's. Only one process at a time asks a GitLab."""
 
     def __init__(
-        self, accesses: Accesses, backfills: Backfills, engine: AsyncEngine, clock: Callable[[], datetime] = utc_now
+        self,
+        accesses: Accesses,
+        backfills: Backfills,
+        engine: AsyncEngine,
+        live: Live | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._now = clock
+        self._live = live
         self._accesses = accesses
         self._backfills = backfills
-        self._backfiller = Backfiller(backfills, engine)
+        self._backfiller = Backfiller(backfills, engine, live)
         self._engine = engine
         self._gitlabs: dict[Access, GitLab] = {}
         self._waits: dict[int | str | Task, float] = {}
@@ -157,6 +164,8 @@ class Fetcher:
                 await put(connection, each)
             await todo.done(connection, answer.task, answer.changes)
         metrics.COMPLETION.labels(answer.task.what, outcome).inc()
+        if self._live:
+            await self._live.tell_fetched(answer.task.project, answer.deliveries)
 
     async def _gitlab(self, instance: str, hook_id: str) -> GitLab | None:
         access = await self._accesses.choose(instance, hook_id)

@@ -101,7 +101,8 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
         await _patiently(log.backlog)
         await _patiently(lambda: migrate(engine))
         await _patiently(lambda: make_days(engine, datetime.now(UTC)))
-        fetcher = Fetcher(Accesses.from_settings(redis, settings), Backfills(redis), engine)
+        live = Live(redis)
+        fetcher = Fetcher(Accesses.from_settings(redis, settings), Backfills(redis), engine, live)
         stack.callback(fetcher.close)
         if settings.team_series:
             series = asyncio.create_task(team_series.keep(engine, settings.team_series))
@@ -113,7 +114,7 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
             "engine": engine,
             "fetcher": fetcher,
             "check_projects": settings.check_projects,
-            "drain": Drain(log, engine, consumer=consumer, limits=limits, live=Live(redis)),
+            "drain": Drain(log, engine, consumer=consumer, limits=limits, live=live),
             "teams": Teams(redis, settings.installation_key),
             "consumer": consumer,
             "kept": {

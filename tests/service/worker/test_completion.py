@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from gitpulse_service.errors import GitLabFailed
+from gitpulse_service.store import keys
 from gitpulse_service.store.tables import merge_request, push, review, todo
 from gitpulse_service.worker import fetcher
 from gitpulse_sim import ci, discussions
@@ -221,6 +223,24 @@ async def test_a_merge_request_was_deployed_when_it_first_came_into_production(a
         await at.count(told)
         await at.ask()
         assert await at.rows(sa.select(merge_request.c.deployed_at)) == [(past + timedelta(hours=4),)]
+
+
+async def test_what_was_fetched_is_told_live(at):
+    updates = at.live.updates()
+    waiting = asyncio.ensure_future(anext(updates))
+    while not waiting.done():
+        await at.live.tell([], [])
+        await asyncio.wait([waiting], timeout=0.05)
+    at.simulator.push(commits=30)
+    await at.heard()
+    project = keys.project(at.simulator.url, at.simulator.website.id)
+    for asked in (at.ask, lambda: at.backfill(at.simulator.website, days=1)):
+        await asked()
+        async with asyncio.timeout(20):
+            while (news := await anext(updates)) == (set(), set()):
+                pass
+        assert news == ({project}, {"push"})
+    await updates.aclose()
 
 
 async def test_a_project_that_is_gone_ends_its_questions(at):
