@@ -99,6 +99,7 @@ EXAMPLES = {
             tables.push: [
                 push("topic", "b", "b2", forced=1),
                 push("topic", "b2", "c", forced=0),
+                push("topic", "c", "d", forced=0),
                 push("topic", "x", "y"),
             ]
         },
