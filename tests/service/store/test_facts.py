@@ -292,9 +292,11 @@ async def test_who_reviewed_whose(engine):
     assert (point.group, point.count) == ("Ann", 1)
 
 
-async def test_a_merge_request_was_open_before_it_was_merged(engine):
-    await insert(engine, {tables.merge_request: [mr(1, created_at=MONDAY, state="merged", merged_at=WEDNESDAY)]})
-    assert [p.sum for p in await series(engine, "merge_requests_open", Span(None, TUESDAY))] == [86_400]
+@pytest.mark.parametrize("end", ["merged", "closed"])
+async def test_a_merge_request_was_open_before_it_ended(engine, end):
+    await insert(engine, {tables.merge_request: [mr(1, created_at=MONDAY, state=end, **{f"{end}_at": WEDNESDAY})]})
+    for days, until in ((1, TUESDAY), (2, WEDNESDAY)):  # what ends just then has not ended before
+        assert [p.sum for p in await series(engine, "merge_requests_open", Span(None, until))] == [days * 86_400]
     assert await series(engine, "merge_requests_open", Span(None, WEDNESDAY + timedelta(seconds=1))) == []
 
 
