@@ -220,8 +220,13 @@ async def fill(engine: AsyncEngine, say: Callable[[str], None] = lambda _: None)
         for t, zone in enumerate(["Europe/Berlin", *["UTC"] * (TEAMS - 1)])
     ]
     await people.replace(engine, "bench", teams)
+    await _vacuum(engine)
+
+
+async def _vacuum(engine: AsyncEngine) -> None:
+    """As the database does by itself, some time after so much was written."""
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
+        driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.execute("SET statement_timeout = 0")
         await driver.execute("VACUUM ANALYZE", timeout=3600)
 
@@ -269,6 +274,7 @@ async def _measure(url: str, n: int, say: Callable[[str], None]) -> float:
         await fill(engine, say)
     while behind := await rollups.roll(engine):
         say(f"roll-ups: {behind} projects to go")
+    await _vacuum(engine)
     took: dict[str, list[float]] = {}
     chance = random.Random(6)
     for i in range(-40, n):
