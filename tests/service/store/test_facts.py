@@ -286,6 +286,34 @@ async def test_the_example_of_its_definition(engine, metric):
     assert {p.group: p.count if p.sum is None else (p.count, p.sum) for p in points} == example.answer
 
 
+async def test_of_two_reviews_in_one_second_one_is_the_first(engine):
+    both = [review(1, who, at(10)) for who in (BEN, CLEO)]
+    await insert(engine, {tables.merge_request: [mr(1, created_at=at(9))], tables.review: both})
+    assert [(p.count, p.sum) for p in await series(engine, "time_to_first_review", Span())] == [(1, 3_600)]
+
+
+async def test_what_has_the_same_number_on_another_gitlab_is_something_else(engine):
+    other = {"project": 2}
+    rows = {
+        tables.merge_request: [mr(1, author=ANN, created_at=at(9)), mr(1, author=BEN, created_at=at(9)) | other],
+        tables.review: [review(1, BEN, at(10)), review(1, CLEO, at(9, 30)) | other],
+        tables.issue: [issue(1, created_at=MONDAY), issue(1, created_at=MONDAY) | other],
+        tables.reopening: [{"issue": 1, "reopened_at": WEDNESDAY, "who": BEN} | other],
+    }
+    await insert(engine, rows)
+    first = await series(engine, "time_to_first_review", Span(), group="project")
+    assert {p.group: p.sum for p in first} == {1: 3_600, 2: 1_800}
+    for metric, answer in {"reviews": {1: 1, 2: 1}, "issues_reopened": {2: 1}}.items():
+        assert {p.group: p.count for p in await series(engine, metric, Span(), group="project")} == answer
+
+
+@pytest.mark.parametrize("metric", ["issues_closed", "time_to_close", "issues_closed_by_label"])
+async def test_an_issue_that_was_opened_again_is_not_closed(engine, metric):
+    again = issue(1, created_at=MONDAY, closed_at=FRIDAY, labels='["bug"]', state="opened")
+    await insert(engine, {tables.issue: [again]})
+    assert await series(engine, metric, Span()) == []
+
+
 async def test_who_reviewed_whose(engine):
     await insert(engine, REVIEWED)
     (point,) = await series(engine, "reviews", Span(), person="Cleo", group="label")
