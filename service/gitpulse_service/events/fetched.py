@@ -106,9 +106,9 @@ def deployment(row: Row, tiers: Mapping[str, str | None]) -> Content:
 
 
 def release(row: Row) -> Content:
-    """A release, as when it was made."""
+    """A release as it is now, whatever was told of it before."""
     told = {name: row[name] for name in ("name", "created_at", "released_at")}
-    return {"object_kind": "release", "action": "create", "tag": row["tag_name"], **told}
+    return {"object_kind": "release", "action": "update", "tag": row["tag_name"], **told}
 
 
 def push(row: Row) -> Content | None:

@@ -17,7 +17,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from gitpulse_service.store import rollups
 from gitpulse_service.store.engine import store_errors
 from gitpulse_service.store.rows import Row
-from gitpulse_service.store.tables import commit, project, push, todo
+from gitpulse_service.store.tables import commit, project, push, release, todo
 
 Change: TypeAlias = ReturningUpdate[tuple[int, datetime | None]]
 """Of rows whose keys and dates it returns."""
@@ -160,3 +160,11 @@ def files(task: Task, sha: str, counts: dict[str, int]) -> Change:
     c = commit.c
     of_it = (c.project == task.project, c.sha == sha, c.added.is_(None))
     return sa.update(commit).where(*of_it).values(**counts).returning(c.project, c.committed_at)
+
+
+def unreleased(task: Task, there: Collection[tuple[str, datetime]]) -> Change:
+    """That of the releases made before the question only these are there, each a tag and when it was made."""
+    c = release.c
+    gone = c.created_at < task.since, c.deleted.is_(None), sa.tuple_(c.tag, c.created_at).not_in(there)
+    changed = sa.update(release).where(c.project == task.project, *gone).values(deleted=1)
+    return changed.returning(c.project, c.released_at)

@@ -141,6 +141,8 @@ class Listing:
             filling = replace(filling, tip=newest[0]["id"] if newest else "")
         if self._name == "deployments" and rows:
             self._tiers = {row["name"]: row["tier"] for row in await self._rows("environments", 1)}
+        if self._name == "releases" and len(rows) < PAGE:
+            self._ask("releases")
         new = await self._write(list(self._deliveries(rows, filling.tip)))
         counts = {**filling.counts, **({self._name: filling.counts.get(self._name, 0) + new} if kind.table else {})}
         if len(rows) == PAGE:

@@ -253,7 +253,13 @@ async def deployment(ask: Asking) -> None:
         ask.answer.rows.add(merge_request_table, {**unsaid, **said})
 
 
+async def releases(ask: Asking) -> None:
+    """Which are still there? That one was deleted is told once, and it is in no list."""
+    rows = await ask.all("releases", order_by="created_at", sort="asc")
+    ask.answer.changes.append(todo.unreleased(ask.task, [(row["tag_name"], parse(row["created_at"])) for row in rows]))
+
+
 KINDS: Mapping[str, Callable[[Asking], Awaitable[None]]] = {
     each.__name__: each
-    for each in (push, new, lost, refs, files, merge_request, notes, reopenings, pipeline, deployment)
+    for each in (push, new, lost, refs, files, merge_request, notes, reopenings, pipeline, deployment, releases)
 }

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from gitpulse_service.errors import GitLabFailed
 from gitpulse_service.store import keys
-from gitpulse_service.store.tables import merge_request, push, review, todo
+from gitpulse_service.store.tables import merge_request, push, release, review, todo
 from gitpulse_service.worker import fetcher
-from gitpulse_sim import ci, discussions
+from gitpulse_sim import ci, discussions, releases
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.repository import Draft, Person
 from harness.asking import desk
@@ -223,6 +223,27 @@ async def test_a_merge_request_was_deployed_when_it_first_came_into_production(a
         await at.count(told)
         await at.ask()
         assert await at.rows(sa.select(merge_request.c.deployed_at)) == [(past + timedelta(hours=4),)]
+
+
+async def test_releases_whose_end_nobody_heard_of(at):
+    """One was taken back, one made again for the same tag, and of one a change was missed."""
+    at.simulator.push(commits=1)
+    here, alice, run = (at.simulator.forge, at.simulator.website), at.simulator.world.user("alice"), at.simulator.run
+    past = NOW - timedelta(days=3)
+    taken, made_again, changed = (run(releases.create(*here, alice, tag, at=past)) for tag in ("v1", "v2", "v3"))
+    changed.released_at = past + timedelta(hours=1)
+    run(releases.tell(*here, changed, "update"))
+    await at.count(replace(each, received_at=each.received_at - 60_000) for each in at.hear())
+    for gone in (taken, made_again):
+        run(releases.delete(*here, gone))
+    run(releases.create(*here, alice, "v2", at=past + timedelta(days=1)))
+    changed.released_at = past + timedelta(hours=2)
+    at.hear()  # and nobody else
+    await at.backfill(at.simulator.website)
+    c = release.c
+    there = sa.select(c.tag, c.released_at).where(c.deleted.is_(None)).order_by(c.tag)
+    assert await at.rows(there) == [("v2", past + timedelta(days=1)), ("v3", past + timedelta(hours=2))]
+    assert "releases" not in await at.disagreements(at.simulator.website)
 
 
 async def test_what_was_fetched_is_told_live(at):
