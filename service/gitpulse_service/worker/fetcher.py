@@ -36,7 +36,7 @@ LONGEST = 45.0
 """Seconds for all requests that one question takes."""
 PATIENCE = 30.0
 """Seconds for which a project, or backfill, is left alone that GitLab could not tell of."""
-MORE_PATIENCE = 10 * PATIENCE
+MORE_PATIENCE = 4 * PATIENCE
 """The same for the question itself, so that it does not hold up the project's others."""
 GIVEN_UP_AFTER = CHECKED = timedelta(days=7)
 """How long GitLab is asked the same; how much of the past a check looks at."""
@@ -146,13 +146,14 @@ class Fetcher:
         """Raises it, where it is no matter of one project."""
         if error.status in (0, 429):
             raise error
-        logger.warning("%s (again in %.0f s)", error, PATIENCE if isinstance(what, str) else MORE_PATIENCE)
-        self._leave(what)
+        logger.warning("%s (again in %.0f s)", error, PATIENCE)
+        self._leave(what, alike=error.status == 401)
 
-    def _leave(self, what: Task | str) -> None:
+    def _leave(self, what: Task | str, *, alike: bool = False) -> None:
+        """`alike`: for the project's other questions the answer would be the same."""
         now = time.monotonic()
         self._waits[what if isinstance(what, str) else what.project] = now + PATIENCE
-        if not isinstance(what, str):
+        if isinstance(what, Task) and not alike:
             self._waits[what] = now + MORE_PATIENCE
 
     async def _write(self, answer: Answer, outcome: str) -> None:
