@@ -20,6 +20,7 @@ from gitpulse_service.events.decode import decode
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.log.accesses import Accesses
 from gitpulse_service.log.backfills import Backfills
+from gitpulse_service.log.live import Live
 from gitpulse_service.store import people, queries, rollups
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.facts import METRICS
@@ -153,7 +154,8 @@ class _History:
 
     def _fetcher(self) -> Fetcher:
         own = Access("test", self.world.url, TOKEN, rate=1e6)
-        return Fetcher(Accesses(self.redis, None, own), Backfills(self.redis), self.engine, clock=self.world.clock.now)
+        accesses, backfills, live = Accesses(self.redis, None, own), Backfills(self.redis), Live(self.redis)
+        return Fetcher(accesses, backfills, self.engine, live, clock=self.world.clock.now)
 
     async def _backfill(self, start: datetime) -> None:
         since, until = start - timedelta(days=1), self.world.clock.now()

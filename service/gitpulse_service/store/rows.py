@@ -95,9 +95,12 @@ class Telling:
         version = _RANKS[rank] + _digest((author,))
         self._batch.add(tables.commit, {"project": self.project, **said, "author": author, "version": version})
 
-    def add_project(self, gitlab_id: int, path: str | None, **said: str | None) -> None:
+    def add_project(
+        self, gitlab_id: int, path: str | None, name: str | None, web_url: str | None, default_branch: str | None
+    ) -> None:
         """The project itself. No event says when it was renamed, so the newest delivery is believed."""
-        told, projects = (self.project, self._envelope.instance, gitlab_id, path, *said.values()), self._batch.projects
+        told = self.project, self._envelope.instance, gitlab_id, path, name, web_url, default_branch
+        projects = self._batch.projects
         if told not in projects or projects[told] < self.received_at:
             projects[told] = self.received_at
 
@@ -170,13 +173,12 @@ def join(table: sa.Table, one: Row, other: Row) -> Row:
 
 
 def _project(
-    key: int, instance: str, gitlab_id: int, path: str | None, *state: str | None, last_event_at: datetime
+    key: int, instance: str, gitlab_id: int, path: str | None, *more: str | None, last_event_at: datetime
 ) -> Row:
-    known = 0 if path is None else 1 + (state[-1] is not None)
-    version = knowledge(known, last_event_at if known else None) + _digest((path, *state))
-    return dict(
-        zip(_COLUMNS[tables.project], (key, instance, gitlab_id, path, *state, last_event_at, version), strict=True)
-    )
+    """The row; `more` are name, web_url and default_branch."""
+    known, state = 0 if path is None else 1 + (more[-1] is not None), (path, *more)
+    version = knowledge(known, last_event_at if known else None) + _digest(state)
+    return dict(zip(_COLUMNS[tables.project], (key, instance, gitlab_id, *state, last_event_at, version), strict=True))
 
 
 @lru_cache(maxsize=10_000)  # mostly of a project, an account or an author, which are told of again and again

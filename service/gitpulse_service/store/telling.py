@@ -45,8 +45,7 @@ def rows_of(batch: Iterable[tuple[Envelope, Event | None]], *, keep_emails: bool
             telling.account(user.id, known(user.name), known(user.username), known(user.email))
         if gitlab_id := event.gitlab_project_id:
             it = event.project or _NO_PROJECT
-            more = {"name": it.name, "web_url": it.web_url, "default_branch": it.default_branch}
-            telling.add_project(gitlab_id, it.path_with_namespace, **more)
+            telling.add_project(gitlab_id, it.path_with_namespace, it.name, it.web_url, it.default_branch)
             _TELLERS[type(event)](telling, event)
     return found.rows()
 

@@ -51,7 +51,7 @@ class Task:
         return {"project": self.project, **more, "hook_id": self.hook_id, "since": self.since}
 
 
-async def waiting(engine: AsyncEngine, instance: str, *, but: Collection[object], limit: int) -> list[Task]:
+async def waiting(engine: AsyncEngine, instance: str, *, but: Collection[int | str | Task], limit: int) -> list[Task]:
     """The next ones of a GitLab, all as urgent as the first; `but` none of these projects, and not these themselves.
 
     Raises StoreUnavailable.

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gitpulse_service.events.decode import Event
@@ -46,7 +47,7 @@ async def put(connection: AsyncConnection, rows: Rows) -> None:
     changed = {}
     for table, of_table in rows.items():
         if connection.dialect.name == "postgresql":
-            statement, names = _upsert_arrays(table, connection.dialect)
+            statement, names = _upsert_arrays(table)
             # Straight to the driver, which takes these values as they are: SQLAlchemy would look at each.
             result = await connection.exec_driver_sql(statement, tuple([row[it] for row in of_table] for it in names))
         else:
@@ -62,12 +63,12 @@ def _upsert_rows(table: sa.Table) -> sa.Insert:
 
 
 @cache
-def _upsert_arrays(table: sa.Table, dialect: sa.Dialect) -> tuple[str, Sequence[str]]:
+def _upsert_arrays(table: sa.Table) -> tuple[str, Sequence[str]]:
     """One statement with an array for each column, and their order: up to twice as fast as one for each row."""
     names = [column.name for column in table.columns]
     arrays = [sa.bindparam(c.name, type_=postgresql.ARRAY(_element(c.type))) for c in table.columns]
     rows = postgresql.insert(table).from_select(names, sa.select(*map(sa.func.unnest, arrays)))
-    compiled: Any = _upsert(table, rows).compile(dialect=dialect)
+    compiled: Any = _upsert(table, rows).compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]
     return str(compiled), compiled.positiontup
 
 

@@ -45,7 +45,7 @@ NOT_THERE = (403, 404)
 class Backfiller:
     """One process's backfills. Only one process at a time asks a GitLab."""
 
-    def __init__(self, backfills: Backfills, engine: AsyncEngine, live: Live | None) -> None:
+    def __init__(self, backfills: Backfills, engine: AsyncEngine, live: Live) -> None:
         self._live = live
         self._backfills = backfills
         self._engine = engine
@@ -118,13 +118,14 @@ class Listing:
         gitlab: GitLab,
         project: Row,
         engine: AsyncEngine,
-        live: Live | None,
+        live: Live,
     ) -> None:
         self._live = live
         self._request = request
         self._filling = filling
         self._gitlab = gitlab
         self._project = project
+        self._key = keys.project(request.instance, int(project["id"]))
         self._engine = engine
         self._name, self._kind = list(KINDS.items())[filling.kind]
         self._since = _moment(request.since)
@@ -194,9 +195,8 @@ class Listing:
         return at >= since and not (self._request.check and at >= _settled(self._request))
 
     def _ask(self, kind: str, *item: object) -> None:
-        project = keys.project(self._request.instance, int(self._project["id"]))
         row = {
-            "project": project,
+            "project": self._key,
             "kind": f"{_asker(self._request)}/{kind}",
             "item": msgspec.json.encode(item).decode(),
         }
@@ -212,9 +212,8 @@ class Listing:
                 await put(connection, each)
         if self._request.check:
             metrics.checked(self._name, different, same)
-        if self._live and deliveries:
-            project = keys.project(self._request.instance, int(self._project["id"]))
-            await self._live.tell_fetched(project, deliveries)
+        if deliveries:
+            await self._live.tell_fetched(self._key, deliveries)
         return different
 
 

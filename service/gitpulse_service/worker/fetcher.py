@@ -55,7 +55,7 @@ class Fetcher:
         accesses: Accesses,
         backfills: Backfills,
         engine: AsyncEngine,
-        live: Live | None = None,
+        live: Live,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._now = clock
@@ -165,8 +165,7 @@ class Fetcher:
                 await put(connection, each)
             await todo.done(connection, answer.task, answer.changes)
         metrics.COMPLETION.labels(answer.task.what, outcome).inc()
-        if self._live:
-            await self._live.tell_fetched(answer.task.project, answer.deliveries)
+        await self._live.tell_fetched(answer.task.project, answer.deliveries)
 
     async def _gitlab(self, instance: str, hook_id: str) -> GitLab | None:
         access = await self._accesses.choose(instance, hook_id)

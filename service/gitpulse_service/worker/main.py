@@ -57,6 +57,7 @@ def run(
 
     A signal lets the batches in hand be finished first.
     """
+    collect_seldom()
     asyncio.run(work(settings, burst=burst, host=host, metrics_port=metrics_port))
 
 
@@ -72,7 +73,6 @@ async def work(
     logs.configure()
     async with _opened(settings) as context:
         with contextlib.ExitStack() as stack:
-            collect_seldom()
             if metrics_port is not None:
                 stack.enter_context(metrics.exposed(metrics_port, host))
             if burst:
@@ -82,7 +82,7 @@ async def work(
 
 
 def collect_seldom() -> None:
-    """Has garbage looked for less often: a batch makes many objects, and none of them is in a cycle."""
+    """Has garbage looked for less often, in all of this process: batches make many objects, and none in a cycle."""
     gc.freeze()  # what is there already stays
     gc.set_threshold(50_000, 20, 20)
 
@@ -137,7 +137,9 @@ async def _patiently(action: Callable[[], Awaitable[T]]) -> T:
 async def _empty(drain: Drain, log: EventLog) -> None:
     """Drains everything; what a dead worker held, it waits for."""
     while left := [partition for partition, waiting in (await log.backlog()).items() if waiting]:
-        await asyncio.gather(*(_empty_one(drain, partition) for partition in left))
+        ended = await asyncio.gather(*(_empty_one(drain, partition) for partition in left), return_exceptions=True)
+        if errors := [it for it in ended if it]:  # now that none is at work any more
+            raise errors[0]
         await asyncio.sleep(0.1)
 
 
