@@ -17,7 +17,7 @@ setup: $(VENV)/.ready ## Make the virtual environment (.venv) and install everyt
 # Made anew when the dependencies change; the marker is written last, so an interrupted setup starts over.
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GitPulse needs Python 3.11 or newer; this is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
-	@echo "Setting up $(VENV): GitPulse, its libraries, an embedded Redis and PostgreSQL, test tools (about 30 s, once)" >&2
+	@echo "Setting up $(VENV): GitPulse, its libraries, an embedded Redis and PostgreSQL, test tools (about a minute, once)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' | sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Installing collected.*/  installing/p' >&2

@@ -72,6 +72,27 @@ class among(_Form):  # noqa: N801
     sqlite = "({0} IN (SELECT value FROM json_each({1})))"
 
 
+class _List(sa.types.TypeDecorator[Any]):
+    """Whole numbers, or none; in SQLite as JSON."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> list[int]:  # noqa: ANN401
+        """From the database."""
+        found: list[int] = value if dialect.name == "postgresql" else json.loads(value)
+        return found
+
+
+class gathered(_Form):  # noqa: N801
+    """Aggregates whole numbers into a list; several of one SELECT have the same order."""
+
+    inherit_cache = True
+    type = _List()
+    postgresql = "array_agg(CAST({0} AS BIGINT))"
+    sqlite = "json_group_array({0})"
+
+
 class edge_before(_Form):  # noqa: N801
     """The last of `Many` moments in growing order that is not after the first argument; NULL: all are."""
 

@@ -129,7 +129,7 @@ def _commits() -> Iterator[Metric]:
     kind = sa.union_all(*(sa.select(sa.literal(it, sa.Text()).label("name")) for it in counts)).subquery("kind").c.name
     paths, each = sa.case(counts, value=kind), sa.join(tables.commit, kind.table, sa.true())
     files = _facts(c.committed_at, c.author, there, paths > 0, label=kind, value=paths, of=each)
-    yield Metric("files", files, "files", labels=True, rolled=BY_LABEL)
+    yield Metric("files", files, "files", labels=True, rolled=BY_BOTH)
 
 
 def _merge_requests() -> Iterator[Metric]:
