@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import assets
+from harness import assets, built
 from harness.controlplane import ROOT, _with_parent
 from harness.processes import wait_until
 
@@ -64,7 +64,7 @@ def test_a_given_folder_is_used(cache: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_a_wrong_folder_is_named(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    with pytest.raises(assets.AssetsMissing, match=f"KUBEBUILDER_ASSETS={tmp_path} does not hold"):
+    with pytest.raises(built.ProgramMissing, match=f"KUBEBUILDER_ASSETS={tmp_path} does not hold"):
         assets.provide()
 
 
@@ -80,7 +80,7 @@ def test_the_published_archive_is_kept(cache: Path, published: bytes, monkeypatc
 
 
 def test_an_archive_with_another_checksum_is_refused(cache: Path, published: bytes) -> None:
-    with pytest.raises(assets.AssetsMissing, match="SHA-512 differs"):
+    with pytest.raises(built.ProgramMissing, match="SHA-512 differs"):
         assets.provide()
     assert [p.name for p in cache.iterdir()] == ["lock"]
 

@@ -27,7 +27,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from harness import assets, pki
+from harness import assets, built, pki
 from harness.processes import free_port, running, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -248,7 +248,7 @@ def _programs(pytestconfig: pytest.Config) -> assets.Assets:
             with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
                 subprocess.run([sys.executable, "-m", __name__], cwd=ROOT / "tests", check=False)
             found = assets.find()
-    except assets.AssetsMissing as error:
+    except built.ProgramMissing as error:
         return _give_up(str(error))
     return found or _give_up("no kube-apiserver: run `PYTHONPATH=tests python -m harness.controlplane` to see why")
 
@@ -265,7 +265,7 @@ def main() -> int:
         return 0
     try:
         assets.provide()
-    except assets.AssetsMissing as error:
+    except built.ProgramMissing as error:
         sys.stderr.write(
             f"There is no Kubernetes API server to test against: {error}\n"
             "To get one, set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd (setup-envtest makes one), or "
