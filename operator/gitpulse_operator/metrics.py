@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from gitpulse_operator.errors import PortTaken
-from gitpulse_service.contract import build_info
+from gitpulse_service.contract import build_info, tell_build
 
 BUILD_INFO = build_info()
 RECONCILE_TOTAL = Counter(
@@ -30,6 +30,17 @@ ROTATIONS = Counter(
 )
 ROTATING = Gauge("gitpulse_rotations_under_way", "Rotations that have begun and not ended.")
 ROTATIONS_STUCK = Gauge("gitpulse_rotations_stuck", "Rotations that have stayed in one phase for too long.")
+SECRET_DUE = Gauge(
+    "gitpulse_secret_rotation_due_timestamp_seconds",
+    "When the next secret is to be replaced because of its age, or should have been (Unix time); 0: none is ever. Left"
+    " out are those that were brought, never rotated (`0s`), suspended or only observed.",
+)
+RESOURCES = Gauge(
+    "gitpulse_resources",
+    "Resources by kind and by what their conditions say: ready, reconciling (not ready, which may pass by itself),"
+    " stalled (waits for a person), other (suspended, or only observed).",
+    ["kind", "state"],
+)
 GITLAB_REQUESTS = Counter(
     "gitpulse_gitlab_requests_total",
     "Answers from GitLab, by method and status; `error` where none came.",
@@ -38,6 +49,12 @@ GITLAB_REQUESTS = Counter(
 BUDGET_LEFT = Gauge(
     "gitpulse_gitlab_budget_left",
     "Share of a connection's requests (a second's worth, 1) that could be sent at once; `connection`: namespace/name.",
+    ["connection"],
+)
+TOKEN_EXPIRES = Gauge(
+    "gitpulse_gitlab_token_expires_timestamp_seconds",
+    "When a connection's GitLab token expires (Unix time), where it ever does and GitLab tells; `connection`:"
+    " namespace/name.",
     ["connection"],
 )
 
@@ -56,14 +73,25 @@ HOOKS_LEFT_BEHIND = Counter(
 )
 HOOKS = Gauge(
     "gitpulse_hooks",
-    "Hooks by state, as in `status.hooks`: desired, installed, delivering, disabled, failing. One may be in several.",
+    "Hooks by state. As in `status.hooks`: desired, installed, delivering, disabled, failing. Of those disabled,"
+    " disabled_for_good: GitLab never tries them again. By the reason of `Delivering`: refused (401), unreachable. One"
+    " may be in several.",
     ["state"],
 )
+HOOKS_CORRECTED = Counter(
+    "gitpulse_hooks_corrected_total",
+    "Times that a hook which somebody else had changed, deleted or doubled was put right; `again`: yes if the same one"
+    " had been within a day, else no.",
+    ["again"],
+)
+for _again in ("no", "yes"):
+    HOOKS_CORRECTED.labels(_again)  # so that the first one is an increase
 
 
 @contextlib.contextmanager
 def serve_metrics(port: int) -> Iterator[None]:
     """Lets Prometheus read on this port until the block ends; 0: not at all. Raises PortTaken."""
+    tell_build("operator")
     if not port:
         yield
         return

@@ -116,6 +116,16 @@ def worker(
 
 
 @app.command()
+def migrate() -> None:
+    """Bring the database to the tables of this version, and end. Workers do it too, when they start."""
+
+    async def nothing_more(_: object) -> None:
+        typer.echo("the database has the tables of this version", err=True)
+
+    people.with_store(nothing_more)
+
+
+@app.command()
 def recompute(
     since: Annotated[
         datetime | None, typer.Option(help="From what was received then (UTC); where an earlier run was cut off.")

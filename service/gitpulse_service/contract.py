@@ -367,7 +367,11 @@ def _plain(kind: str, message: str) -> str:
 
 @cache
 def build_info() -> Gauge:
-    """The metric that every process has, made once where operator and service run in one."""
-    info = Gauge("gitpulse_build_info", "Always 1; `version` is the one that runs.", ["version"])
-    info.labels(importlib.metadata.version("gitpulse")).set(1)
-    return info
+    """The metric that every process has, made once where operator and service run in one; see `tell_build`."""
+    text = "Always 1; `component`: operator, receiver or worker, `version`: the one that runs."
+    return Gauge("gitpulse_build_info", text, ["component", "version"])
+
+
+def tell_build(component: str) -> None:
+    """Has this process say what it is: by nothing else can Prometheus tell them apart, whatever its jobs are called."""
+    build_info().labels(component, importlib.metadata.version("gitpulse")).set(1)

@@ -11,17 +11,21 @@ from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from gitpulse_service.contract import build_info
+from gitpulse_service.contract import build_info, tell_build
 from gitpulse_service.errors import CannotServe
 
 
 @contextlib.contextmanager
-def exposed(port: int, host: str = "0.0.0.0") -> Iterator[None]:  # noqa: S104 -- Prometheus comes from elsewhere
-    """Serves all metrics for Prometheus at `/metrics` on a port of their own. Raises CannotServe."""
+def exposed(component: str, port: int, host: str = "0.0.0.0") -> Iterator[None]:  # noqa: S104 -- Prometheus comes from elsewhere
+    """Serves all metrics for Prometheus at `/metrics` on a port of their own. Raises CannotServe.
+
+    `component`: what this process is, `receiver` or `worker`.
+    """
     try:
         server, thread = start_http_server(port, host)
     except OSError as error:
         raise CannotServe(f"metrics port {port}: {error.strerror or error}; choose another --metrics-port") from error
+    tell_build(component)
     try:
         yield
     finally:
@@ -81,6 +85,11 @@ BACKLOG_OLDEST = Gauge(
     ["partition"],
 )
 BACKLOG_BYTES = Gauge("gitpulse_backlog_bytes", "Bytes of all deliveries that wait, as they are stored.")
+BACKLOG_FULL = Gauge(
+    "gitpulse_backlog_full_ratio",
+    "How full the backlog is, by the nearer one of `GITPULSE_MAX_BACKLOG` and `GITPULSE_MAX_BACKLOG_BYTES`; at 1"
+    " receivers answer 503.",
+)
 DEAD_LETTERS = Gauge("gitpulse_dead_letters", "Dead letters kept: see `gitpulse deadletters`.")
 
 

@@ -86,7 +86,7 @@ class MemoryLog:
     async def survey(self) -> Survey:
         waiting = await self.backlog()
         size = sum(len(encode(envelope)) for envelope in self.entries.values())
-        return Survey(waiting, dict.fromkeys(waiting, 0.0), size, len(self.dead))
+        return Survey(waiting, dict.fromkeys(waiting, 0.0), size, 0.0, len(self.dead))
 
     def clear(self) -> None:
         """Forgets all."""

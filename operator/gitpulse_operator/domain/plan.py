@@ -64,6 +64,8 @@ class Plan:
 
     actions: tuple[Action, ...]
     keep: ObservedHook | None
+    drifted: bool = False
+    """Whether the hook that we made is not as we left it, if the spec is still the same."""
 
 
 def make_plan(
@@ -82,8 +84,9 @@ def make_plan(
     `leave_token`: a plain token beside the signing token is left there, while the first gives way to the second.
     """
     ours = _ours(desired, observed, pushed)
+    made = pushed is not None and pushed.hook_id != 0
     if not ours:
-        return Plan((Create(desired.attributes),), None)
+        return Plan((Create(desired.attributes),), None, drifted=made)
     keep, *spare = ours
     changes = drift(desired, keep)
     signs = verification == "SigningToken"
@@ -94,7 +97,9 @@ def make_plan(
         or (keep.present("token" if signs else "signing_token") is True and not leave_token)
     )
     update = (Update(keep.id, changes, secrets),) if changes or secrets else ()
-    return Plan((*update, *(Delete(hook.id) for hook in spare)), keep)
+    owed = pushed is None or (pushed.generation, pushed.verification) != (generation, verification)
+    drifted = made and bool(changes or spare or (secrets and not owed))
+    return Plan((*update, *(Delete(hook.id) for hook in spare)), keep, drifted)
 
 
 def kept(desired: DesiredHook, observed: Sequence[ObservedHook], pushed: Pushed | None) -> ObservedHook | None:

@@ -47,6 +47,7 @@ async def prove(resource: Resource, hook: Hook, found: Findings, world: World) -
         await world.directory.note_off(hook.id, feedback.last)  # before a test delivery becomes the last one
         advice = await _revive(resource, hook, found, world)
         (feedback,) = await world.directory.feedback(hook.id)
+    world.memory.of(hook.id).off_for_good = found.hook.state == "disabled"
     log = await _look(resource, hook, found.hook, feedback, world)
     found.delivering = delivering(found.hook, feedback, log, before, world.clock())
     if found.delivering.status == "False" and parse_version(await hook.gitlab.version()) < RESENDS_SINCE:

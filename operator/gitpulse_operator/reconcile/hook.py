@@ -9,6 +9,7 @@ import contextlib
 from dataclasses import replace
 
 from gitpulse_operator.domain import rotation
+from gitpulse_operator.domain.conditions import HOOK_INSTALLED, find
 from gitpulse_operator.domain.credentials import (
     HookSecret,
     Verification,
@@ -19,7 +20,7 @@ from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, 
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import Forbidden, SignatureUnavailable, TargetNotFound
-from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
+from gitpulse_operator.metrics import HOOKS_CORRECTED, HOOKS_LEFT_BEHIND
 from gitpulse_operator.names import hook_name
 from gitpulse_operator.reconcile import deliveries
 from gitpulse_operator.reconcile.findings import Findings
@@ -204,12 +205,24 @@ async def _act(
                     Note("Normal", "DuplicateRemoved", f"In {parent.path}: {action}, a duplicate of ours")
                 )
     assert hook is not None  # a plan creates a hook where it keeps none
+    if plan.drifted:
+        _count_correction(secrets)
     if verification == "Token" or hook.present("signing_token"):
         return hook, verification
     never_signed = found.pushed is None or found.pushed.verification == "Token"
     if secrets.spec.secret.type == "Auto" and never_signed and secret.token:
         return await gitlab.update_hook(parent, hook.id, secret.attributes("Token")), "Token"
     raise SignatureUnavailable(NO_SIGNATURE)
+
+
+def _count_correction(of: Rotation) -> None:
+    """The hook was put right. If an earlier run had left it as this spec wants it, somebody else had changed it."""
+    resource, world = of.resource, of.world
+    before = find(resource.conditions, HOOK_INSTALLED)
+    as_left = before is not None and before.status == "True"
+    if as_left and resource.status.get("observedGeneration") == resource.generation:
+        again = world.memory.of(of.route_id).corrected(world.clock())
+        HOOKS_CORRECTED.labels("yes" if again else "no").inc()
 
 
 # --- the steps of a removal -------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ LAST_LOOK = timedelta(hours=6)
 FIRST_TRY = timedelta(minutes=1)
 LAST_TRY = timedelta(minutes=10)
 """The same between tries to revive a hook."""
+AGAIN_WITHIN = timedelta(days=1)
+"""Two changes of the same hook by somebody else are no accident if there is no more time between them."""
 TRIES = 3
 """To send one delivery again. One fewer than the failures in a row by which GitLab switches a hook off."""
 
@@ -26,12 +28,15 @@ class HookMemory:
 
     impossible: frozenset[str] = frozenset()
     """Events that GitLab could not make a test of."""
+    off_for_good: bool = False
+    """By the last look: GitLab has switched it off and never tries it again."""
     waits_for_receiver: bool = False
     """It would have been revived, but for want of a receiver."""
     to_resend: list[Logged] | None = None
     """What a repair has still to send again, oldest first; None: to be read from GitLab's log."""
     _stumbled: tuple[int, int] = (0, 0)
     """A row whose resending failed, and how often."""
+    _corrected_at: datetime | None = None
     _look_at: datetime | None = None
     _looks: int = 0
     _tries: int = 0
@@ -56,6 +61,11 @@ class HookMemory:
         self._tries += 1
         wait: timedelta = min(FIRST_TRY * 2 ** min(self._tries - 1, 16), LAST_TRY)
         return wait.total_seconds()
+
+    def corrected(self, now: datetime) -> bool:
+        """What somebody else had changed of it was put right. Returns whether that was so not long ago, too."""
+        before, self._corrected_at = self._corrected_at, now
+        return before is not None and now - before < AGAIN_WITHIN
 
     def stumbled(self, row: int) -> float:
         """Sending this row again was in vain. Returns the seconds until the next try; 0: enough of it."""

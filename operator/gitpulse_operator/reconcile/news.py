@@ -24,6 +24,11 @@ AT_ONCE = 200
 LOOKED_AFTER = {"Installed", "HookDisabled", "ReceiverUnreachable", "SecretRefused"}
 """Reasons of `Ready` with which a run comes to its end. With any other the next one has a date of its own."""
 STATES = ("desired", "installed", "delivering", "disabled", "failing")
+"""Of `status.hooks`."""
+OF_REASON = {"SecretRefused": "refused", "ReceiverUnreachable": "unreachable"}
+"""States that the reason of `Delivering` tells."""
+OFF_FOR_GOOD = "disabled_for_good"
+SHOWN = (*STATES, OFF_FOR_GOOD, *OF_REASON.values())
 
 
 class News:
@@ -41,10 +46,11 @@ class News:
         refs = self._inventory.refs(PROJECT)
         worth: list[Ref] = []
         seen: dict[str, Feedback] = {}
-        states = Counter(dict.fromkeys(STATES, 0))
+        states = Counter(dict.fromkeys(SHOWN, 0))
         for start in range(0, len(refs), AT_ONCE):
             bodies = [body for ref in refs[start : start + AT_ONCE] if (body := self._inventory.get(ref))]
             hooks = self._hooks([Resource.from_body(body) for body in bodies], states)
+            states[OFF_FOR_GOOD] += sum(self._world.memory.of(hook).off_for_good for hook in hooks)
             feedback = await self._world.directory.feedback(*hooks)
             seen.update(zip(hooks, feedback, strict=True))
             worth += [
@@ -52,7 +58,7 @@ class News:
             ]
         self._seen = seen
         self._world.memory.keep(seen)
-        for state in STATES:
+        for state in SHOWN:
             HOOKS.labels(state).set(states[state])
         return worth
 
@@ -64,6 +70,9 @@ class News:
                 continue  # they are looked at one by one
             counts = mapping(resource.status.get("hooks"))
             states.update({state: count for state in STATES if isinstance(count := counts.get(state), int)})
+            arrives = find(resource.conditions, DELIVERING)
+            if arrives and arrives.status == "False" and arrives.reason in OF_REASON:
+                states[OF_REASON[arrives.reason]] += 1
             remembered = Findings.remembered(resource)
             if (parent := remembered.parent) and remembered.single:
                 found[hook_id(self._world.installation_key, resource.uid, parent.key)] = resource

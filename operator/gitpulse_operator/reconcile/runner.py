@@ -16,7 +16,7 @@ from gitpulse_operator.reconcile.connection import reconcile_connection
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.project import cleanup_project, reconcile_project
 from gitpulse_operator.reconcile.resource import Body, Outcome, Ref, Resource, mapping
-from gitpulse_operator.reconcile.rotations import Rotations
+from gitpulse_operator.reconcile.tally import Tally
 from gitpulse_operator.reconcile.team import reconcile_team
 
 logger = logging.getLogger(__name__)
@@ -61,14 +61,14 @@ class Runner:
         self._resync_interval = resync_interval
         self._begun = begun
         self._failures: Counter[Ref] = Counter()
-        self._rotations = Rotations()
+        self._tally = Tally()
 
     async def run(self, ref: Ref) -> Run:
         """Looks after a resource. Raises nothing."""
         try:
             resource = await self._resource(ref)
             if resource is None or resource.deleted_at:
-                self._rotations.forget(ref)
+                self._tally.forget(ref)
             if resource and ref.member and resource.deleted_at:
                 await self._take_leave(resource)
             if ref.kind == TEAM and (resource is None or resource.deleted_at):
@@ -122,13 +122,13 @@ class Runner:
     def forget(self, ref: Ref) -> None:
         """Drops what is remembered of a resource that is gone."""
         self._failures.pop(ref, None)
-        self._rotations.forget(ref)
+        self._tally.forget(ref)
 
     async def clean_up(self, resource: Resource) -> None:
         """Removes what there is of a deleted project. Raises what is worth waiting for."""
         with RECONCILE_TIME.labels(resource.ref.kind).time():
             notes = await cleanup_project(resource, self._world)
-        self._rotations.forget(resource.ref)
+        self._tally.forget(resource.ref)
         for note in notes:
             await self._world.cluster.note(resource, note)
 
@@ -137,7 +137,7 @@ class Runner:
         with RECONCILE_TIME.labels(kind).time():
             outcome = await RECONCILERS[kind](resource, self._world)
         if not resource.ref.member:
-            self._rotations.note(resource.ref, outcome.status)
+            self._tally.note(resource, outcome.status)
         if patch := merge_patch(resource.status, outcome.status):
             after = self._write(resource, patch) if resource.ref.member else await self._write_out(resource, patch)
             if after is None:  # deleted meanwhile; a project never is, our finalizer holds it

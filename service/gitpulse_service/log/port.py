@@ -46,6 +46,8 @@ class Survey:
     """By partition: age of the oldest of them, seconds by the log's own clock; 0 where there is none."""
     bytes: int
     """Of all of them, as they are stored."""
+    full: float
+    """Share of the limit that is nearer; at 1 nothing more is taken."""
     dead_letters: int
 
 

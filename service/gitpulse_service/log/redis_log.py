@@ -193,7 +193,9 @@ class RedisEventLog:
         with log_errors():
             dead, size, *found = await self._survey([WAITING, DEAD, *self._streams])
         ages = {partition: age / 1000 for partition, age in enumerate(found[1::2])}
-        return Survey(dict(enumerate(found[::2])), ages, size, dead)
+        _, most, most_bytes, _ = self._limits
+        full = max(sum(found[::2]) / most, size / most_bytes)
+        return Survey(dict(enumerate(found[::2])), ages, size, full, dead)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

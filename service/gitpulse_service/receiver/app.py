@@ -77,7 +77,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
             stack.push_async_callback(asyncio.to_thread, traces.flush)
             if metrics_port is not None:
                 try:
-                    stack.enter_context(metrics.exposed(metrics_port))
+                    stack.enter_context(metrics.exposed("receiver", metrics_port))
                 except CannotServe as error:  # another receiver on this machine; deliveries matter more
                     logger.warning("serving without metrics: %s", error)
             for close in closing:

@@ -22,6 +22,7 @@ async def watch(log: EventLog) -> None:
         else:
             metrics.LOG_REACHABLE.set(1)
             metrics.BACKLOG_BYTES.set(found.bytes)
+            metrics.BACKLOG_FULL.set(found.full)
             metrics.DEAD_LETTERS.set(found.dead_letters)
             for partition, waiting in found.deliveries.items():
                 metrics.BACKLOG_DELIVERIES.labels(partition).set(waiting)

@@ -55,7 +55,7 @@ async def serve(
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listening(host, port))
         if metrics_port is not None:
-            stack.enter_context(metrics.exposed(metrics_port, host))
+            stack.enter_context(metrics.exposed("receiver", metrics_port, host))
         config = uvicorn.Config(
             app,
             http=Protocol,

@@ -74,7 +74,7 @@ async def work(
     async with _opened(settings) as context:
         with contextlib.ExitStack() as stack:
             if metrics_port is not None:
-                stack.enter_context(metrics.exposed(metrics_port, host))
+                stack.enter_context(metrics.exposed("worker", metrics_port, host))
             if burst:
                 await _empty(context["drain"], context["log"])
             else:

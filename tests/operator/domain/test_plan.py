@@ -94,6 +94,26 @@ def test_a_changed_url_carries_the_secrets():
     assert planned(moved).actions == (Update(5, {"url": DESIRED.url}, secrets=True),)
 
 
+@pytest.mark.parametrize(
+    ("hooks", "pushed", "facts", "drifted"),
+    [
+        pytest.param([], Pushed(5, 1, "SigningToken"), {}, True, id="deleted"),
+        pytest.param([], None, {}, False, id="never made"),
+        pytest.param([], Pushed(0, 1, "SigningToken"), {}, False, id="one for all in the place of one each"),
+        pytest.param([observed(name="x")], Pushed(5, 1, "SigningToken"), {}, True, id="changed"),
+        pytest.param([observed(name="x")], Pushed(5, 1, "SigningToken"), {"generation": 2}, True, id="and due anyway"),
+        pytest.param([observed(name="x")], None, {}, False, id="adopted"),
+        pytest.param([observed(), observed(7)], Pushed(5, 1, "SigningToken"), {}, True, id="doubled"),
+        pytest.param([observed(token_present=True)], Pushed(5, 1, "SigningToken"), {}, True, id="another secret"),
+        pytest.param([observed()], Pushed(5, 1, "SigningToken"), {"generation": 2}, False, id="a new generation"),
+        pytest.param([observed()], Pushed(5, 1, "Token"), {}, False, id="a token so far"),
+        pytest.param([observed()], Pushed(5, 1, "SigningToken"), {}, False, id="as it was"),
+    ],
+)
+def test_what_is_no_more_as_we_left_it_has_drifted(hooks, pushed, facts, drifted):
+    assert planned(*hooks, pushed=pushed, **facts).drifted is drifted
+
+
 def test_what_gitlab_does_not_show_is_no_drift():
     shown = {k: v for k, v in DESIRED.attributes.items() if k not in ("name", "description", "milestone_events")}
     old = ObservedHook(5, {**shown, "push_events_branch_filter": None, "custom_webhook_template": None})

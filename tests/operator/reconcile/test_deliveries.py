@@ -45,6 +45,8 @@ async def test_gitlabs_log_tells_of_a_receiver_that_nobody_reaches(house, port, 
     life.ask("now")
     await life.run()
     assert life.delivering() == ("False", "ReceiverUnreachable")
+    await life.news.look()
+    assert HOOKS.labels("unreachable")._value.get() == 1
     assert house.public_url in life.condition("Ready").message
     assert life.told()[-1] == "ReceiverUnreachable"
     with receiver_of(house, port):
@@ -53,6 +55,8 @@ async def test_gitlabs_log_tells_of_a_receiver_that_nobody_reaches(house, port, 
         await push(house)
         await life.run()
         assert life.delivering() == ("True", "Proven")
+        await life.news.look()
+    assert HOOKS.labels("unreachable")._value.get() == 0
 
 
 async def test_the_log_is_read_rarely(house, life):
@@ -123,8 +127,13 @@ async def test_what_receivers_note_becomes_a_run(house, life, feedback):
     assert await life.news.look() == [life.ref("website")]
     await life.run()
     assert life.delivering() == ("False", "SecretRefused")
+    assert HOOKS.labels("refused")._value.get() == 0
     house.redis.hset(feedback, "accepted:1", 4000)
     assert await life.news.look() == [life.ref("website")]
+    assert HOOKS.labels("refused")._value.get() == 1
+    await life.run()
+    await life.news.look()
+    assert HOOKS.labels("refused")._value.get() == 0
 
 
 async def test_a_receiver_that_is_back_wakes_the_hooks_that_are_off(house, port, life):

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from datetime import timedelta
 
 import gitlab
 import pytest
 
 from gitpulse_operator.domain.credentials import derive
 from gitpulse_operator.errors import GitLabUnavailable
-from gitpulse_operator.metrics import GITLAB_REQUESTS
+from gitpulse_operator.metrics import GITLAB_REQUESTS, HOOKS_CORRECTED
 from gitpulse_service.contract import WEBHOOK_PATH, feedback_key, hook_id, installation_id
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.people import Role
 from harness.cluster import total
 from harness.house import PUBLIC_URL, conditions
+from harness.life import Life as Living
 from harness.mortal import Life, run_once
 
 
@@ -162,6 +164,45 @@ async def test_drift_is_put_right(house, edit):
     assert not hook.push_events_branch_filter
     assert not hook.custom_webhook_template
     assert (hook.signing_token, hook.token or None) == (signing_token, None)
+
+
+async def test_what_somebody_else_changes_again_and_again_is_counted_as_such(house):
+    def corrected() -> tuple[float, float]:
+        return total(HOOKS_CORRECTED, again="no"), total(HOOKS_CORRECTED, again="yes")
+
+    first, again = corrected()
+    async with Living.begun(house) as life:
+        await life.run()
+        house.simulator.world.faults.append(Fault(path="*/hooks/*", method="PUT", status=502))
+        house.hooks()[0].events.discard("push_events")
+        await life.run()
+        assert corrected() == (first, again), "it is not put right yet"
+        await life.run()
+        assert corrected() == (first + 1, again)
+        await life.run()
+        assert corrected() == (first + 1, again)
+        house.simulator.website.hooks.clear()
+        await life.run()
+        assert corrected() == (first + 1, again + 1)
+        life.later = timedelta(days=2)
+        house.hooks()[0].enable_ssl_verification = False
+        await life.run()
+        assert corrected() == (first + 2, again + 1), "long ago is another story"
+
+
+async def test_what_we_change_ourselves_is_no_correction(house):
+    await house.run()
+    before = total(HOOKS_CORRECTED)
+    house.change(sslVerification=False)
+    await house.run()
+    house.change(secret={"type": "Token"})
+    await house.run()
+    house.change(project="acme/api")
+    await house.run()
+    house.simulator.api.hooks.clear()
+    house.change(adoptionPolicy="Observe")
+    await house.run()
+    assert total(HOOKS_CORRECTED) == before
 
 
 async def test_a_deleted_hook_comes_back(house):

@@ -35,7 +35,8 @@ async def becomes(value, name, **labels):
 async def test_what_waits_is_seen_through_an_outage(tmp_path):
     port = free_port()
     buried = sample("dead_letters_buried_total", reason="not_json") or 0
-    async with receiver(settings(f"redis://127.0.0.1:{port}/0")) as client:
+    limits = {"max_backlog": 1000, "max_backlog_bytes": 1024**2}
+    async with receiver(settings(f"redis://127.0.0.1:{port}/0", **limits)) as client:
         await becomes(0, "event_log_reachable")
         with redis_server(tmp_path, port=port, appendonly=True):
             await becomes(1, "event_log_reachable")
@@ -47,6 +48,7 @@ async def test_what_waits_is_seen_through_an_outage(tmp_path):
             await becomes(1, "dead_letters")
             assert sample("dead_letters_buried_total", reason="not_json") == buried + 1
             assert sample("backlog_bytes") > 100
+            assert sample("backlog_full_ratio") == max(3 / 1000, sample("backlog_bytes") / 1024**2)
 
             async def grows_old():
                 return 0 < sample("backlog_oldest_seconds", **PARTITION) < 60
@@ -59,6 +61,13 @@ async def test_what_waits_is_seen_through_an_outage(tmp_path):
             await becomes(3, "backlog_deliveries", **PARTITION)
 
 
-def test_every_process_says_which_version_it_is():
-    assert sample("build_info", version=importlib.metadata.version("gitpulse")) == 1
+@pytest.mark.parametrize("component", ["receiver", "worker", "operator"])
+def test_every_process_says_what_it_is_and_which_version(component):
+    port = free_port()
+    version = importlib.metadata.version("gitpulse")
+    expose = gitpulse_service.metrics.exposed
+    serving = gitpulse_operator.metrics.serve_metrics(port) if component == "operator" else expose(component, port)
+    gitpulse_service.metrics.BUILD_INFO.clear()
+    with serving:
+        assert sample("build_info", component=component, version=version) == 1
     assert gitpulse_operator.metrics.BUILD_INFO is gitpulse_service.metrics.BUILD_INFO
