@@ -7,10 +7,10 @@ N      ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench soak clean
+.PHONY: help setup demo test chart-test check format docs bench soak clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make the virtual environment (.venv) and install everything into it
 
@@ -28,7 +28,12 @@ demo: setup ## Run all of GitPulse on this machine (ONCE=1: check the numbers an
 
 test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.controlplane
+	@PYTHONPATH=tests $(BIN)/python -m harness.chart
 	@$(BIN)/python -m pytest $(ARGS)
+
+chart-test: setup ## Test the chart without a cluster (ARGS=… goes to pytest)
+	@PYTHONPATH=tests $(BIN)/python -m harness.chart
+	@$(BIN)/python -m pytest tests/chart -m 'not cluster' $(ARGS)
 
 check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff format --check .
@@ -40,8 +45,9 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: setup ## Write docs/reference.md from the source
+docs: setup ## Write docs/reference.md and the chart's README from the source
 	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/values.py
 
 bench: setup ## Measure (SUITE=receiver|worker|operator, N=…)
 	@$(BIN)/python -m bench bench $(SUITE) $(N)

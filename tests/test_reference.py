@@ -12,14 +12,18 @@ from gitpulse_service.settings import ServiceSettings
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.fixture(scope="module")
-def reference():
-    spec = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
+def page_maker(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return page_maker("reference")
 
 
 def test_the_page_is_what_the_source_says(reference):
@@ -42,3 +46,9 @@ def test_every_setting_does_something(settings, package):
     properties = {"watch_namespaces": "namespaces"}  # read through a property that splits it
     unused = [n for n in settings.model_fields if f"settings.{properties.get(n, n)}" not in code]
     assert unused == []
+
+
+def test_the_charts_page_is_what_its_values_say_and_they_say_it_of_all():
+    values = page_maker("values")
+    assert values.PAGE.read_text() == values.page(), "run: make docs"
+    assert [path for path, (_, meaning) in values.table().items() if not meaning] == []

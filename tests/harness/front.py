@@ -78,8 +78,8 @@ def program(name: str) -> str:
     """The path of a program; without it CI fails, and a laptop skips, saying how to get it."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        package = {"nginx": "nginx-light"}.get(name, name)
-        message = f"{name} is not installed, so its example goes untested: apt-get install {package}"
+        package = {"nginx": "nginx-light", "promtool": "prometheus"}.get(name, name)
+        message = f"{name} is not installed, so what needs it goes untested: apt-get install {package}"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)

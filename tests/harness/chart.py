@@ -1,0 +1,138 @@
+"""The chart as the real Helm renders it.
+
+Helm is the machine's, or built once from the Go module that `tests/chart/helm/go.mod` pins, and kept in the user's
+cache: `python -m harness.chart` gets it beforehand, with progress.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import built
+
+ROOT = Path(__file__).parent.parent.parent
+CHART = ROOT / "charts/gitpulse"
+MODULE = ROOT / "tests/chart/helm"
+CACHE = built.CACHE / "helm"
+
+Resource = dict[str, Any]
+
+
+class Refused(Exception):
+    """Helm refused the values; the text is what it says to the user."""
+
+
+def render(
+    values: Mapping[str, Any] | None = None,
+    *,
+    release: str = "gitpulse",
+    namespace: str = "gitpulse-system",
+    kube_version: str = "1.37",
+    arguments: tuple[str, ...] = (),
+) -> list[Resource]:
+    """All resources of a first install with these values. Raises Refused."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(values or {}, file)
+        file.flush()
+        command = [
+            "template",
+            release,
+            CHART,
+            "-n",
+            namespace,
+            "-f",
+            file.name,
+            "--kube-version",
+            kube_version,
+            *arguments,
+        ]
+        done = subprocess.run([helm(), *command], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Refused(done.stderr)
+    return [it for it in yaml.safe_load_all(done.stdout) if it]
+
+
+def lint() -> str:
+    """What Helm's own linter says. Raises Refused."""
+    done = subprocess.run([helm(), "lint", "--strict", CHART], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Refused(done.stdout + done.stderr)
+    return done.stdout
+
+
+def only(resources: list[Resource], kind: str, name: str | None = None) -> Resource:
+    """The one of this kind and, if given, name."""
+    found = [it for it in resources if it["kind"] == kind and name in (None, it["metadata"]["name"])]
+    assert len(found) == 1, [f"{it['kind']}/{it['metadata']['name']}" for it in resources]
+    return found[0]
+
+
+@cache
+def helm() -> Path:
+    """The program. Without it a test fails in CI and is skipped elsewhere."""
+    if found := _found():
+        return found
+    message = "no Helm: put it on the PATH, or run `PYTHONPATH=tests python -m harness.chart`"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _found() -> Path | None:
+    if there := shutil.which("helm"):
+        return Path(there)
+    kept = CACHE / _name() / "helm"
+    return kept if kept.is_file() else None
+
+
+def _name() -> str:
+    digest = hashlib.sha256(sys.platform.encode())
+    for file in sorted(MODULE.glob("go.*")):
+        digest.update(file.read_bytes())
+    return f"built-{digest.hexdigest()[:16]}"
+
+
+def provide() -> Path:
+    """Finds Helm or builds it, telling on standard error what goes on. Raises ProgramMissing."""
+    if found := _found():
+        return found
+    with built.locked(CACHE, "Helm"):
+        if found := _found():
+            return found
+        started = time.monotonic()
+        with built.published(CACHE, _name()) as folder, built.toolchain(CACHE) as go:
+            built.say("Building Helm from its Go module (about 2 min on 2 cores, once)")
+            go.build(MODULE, "helm.sh/helm/v4/cmd/helm", folder / "helm", "-s -w")
+        built.say(f"Built in {time.monotonic() - started:.0f} s, kept in {CACHE}")
+    return CACHE / _name() / "helm"
+
+
+def main() -> int:
+    """Gets Helm. Only in CI is it an error when it cannot be had; elsewhere the tests that need it skip."""
+    try:
+        provide()
+    except built.ProgramMissing as error:
+        sys.stderr.write(f"There is no Helm to test the chart with: {error}\n")
+        return 1 if os.environ.get("CI") else 0
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
