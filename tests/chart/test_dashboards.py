@@ -12,7 +12,6 @@ from typing import Any
 
 import prometheus_client
 import pytest
-import requests
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -21,8 +20,8 @@ import gitpulse_service.metrics
 from gitpulse_operator.reconcile import news, tally
 from gitpulse_service.worker import team_series
 from harness import chart
-from harness.front import program
-from harness.processes import free_port, running, wait_until
+from harness.processes import free_port, wait_until
+from harness.prometheus import prometheus_server
 
 FILES = sorted((chart.CHART / "files/dashboards").glob("*.json"))
 DASHBOARDS: dict[str, dict[str, Any]] = {it.stem: json.loads(it.read_text()) for it in FILES}
@@ -281,32 +280,13 @@ def exposed() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory) -> Iterator[Callable[[str], dict[str, Any]]]:
     """What a Prometheus answers that has looked a few times at two installations, one of which has no `namespace`."""
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-
-    def answer(expr: str) -> dict[str, Any]:
-        return requests.post(f"http://127.0.0.1:{port}/api/v1/query", data={"query": expr}, timeout=10).json()
-
-    def ready() -> bool:
-        try:
-            return requests.get(f"http://127.0.0.1:{port}/-/ready", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    with exposed() as metrics_port:
-        target = {"targets": [f"127.0.0.1:{metrics_port}"]}
-        scrape = {"job_name": "gitpulse", "static_configs": [target, {**target, "labels": {"namespace": "other"}}]}
-        config = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": [scrape]}
-        (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-        settings = {
-            "config.file": folder / "prometheus.yaml",
-            "storage.tsdb.path": folder / "data",
-            "web.listen-address": f"127.0.0.1:{port}",
-        }
-        argv = [program("prometheus"), *(f"--{name}={value}" for name, value in settings.items())]
-        with running(argv, log=folder / "log", ready=ready, grace=0):
+    with exposed() as port:
+        target = {"targets": [f"127.0.0.1:{port}"]}
+        targets = [target, {**target, "labels": {"namespace": "other"}}]
+        with prometheus_server(tmp_path_factory.mktemp("prometheus"), targets, every="200ms") as prometheus:
             enough = "rate(gitpulse_batch_events_count[1m]) > 0"
-            wait_until(lambda: len(answer(enough)["data"]["result"]) == 2, what="two looks at each")
-            yield answer
+            wait_until(lambda: len(prometheus.ask(enough)["data"]["result"]) == 2, what="two looks at each")
+            yield prometheus.ask
 
 
 def filled(expr: str) -> str:
