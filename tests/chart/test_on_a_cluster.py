@@ -125,6 +125,7 @@ def test_helm_installs_upgrades_and_leaves_what_must_stay(control_plane, restric
     notes = run("install", *here)
     assert f"kubectl -n {restricted} get pods" in notes
     assert "The bundled redis is for trying out" in notes
+    assert "another port than 443, 80 is not reached" in notes
     first = run.secret()
     assert len(base64.b64decode(first["installation-key"])) == 32
     assert len(first["redis-password"]) == len(first["database-password"]) == 32
