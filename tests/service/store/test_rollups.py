@@ -15,7 +15,7 @@ from gitpulse_service.store import rollups, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.facts import METRICS
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.queries import Point, Span, buckets, series
+from gitpulse_service.store.queries import Point, Span, buckets, series, totals
 from gitpulse_service.store.rows import join
 from gitpulse_service.store.write import put
 from harness.company import ANN, BEN, BOT, CLEO, NAMES, TEAMS, commit, insert, push
@@ -199,6 +199,9 @@ async def test_they_are_used_and_rolled_up_again_where_something_came_late(engin
     assert await commits(engine) > 300
     assert await commits(engine, group="person") > 300
     assert await commits(engine, team="web") > 300
+    assert (
+        sum(p.count for p in await series(engine, "commits", Span(None, NOW))) > 300
+    )  # no midnight, but not rolled up
     await write(engine, tables.commit, commit("new", committed_at=NOW - timedelta(hours=1)))
     assert await commits(engine) > 300
     await write(engine, tables.commit, commit("late", committed_at=NOW - 20 * DAY))
@@ -237,12 +240,83 @@ async def test_live_traffic_leaves_no_marks(engine):
 
 async def test_what_has_nothing_new_to_say_leaves_no_mark(engine):
     await insert(engine, {})
+    pipeline = full(tables.pipeline, {"id": 1, "created_at": OLD, "status": "success"})
+    for _ in range(2):
+        await write(engine, tables.commit, commit("a", committed_at=OLD))
+        await write(engine, tables.pipeline, pipeline)
+        await rollups.roll(engine, NOW)
     await write(engine, tables.commit, commit("a", committed_at=OLD))
-    await rollups.roll(engine, NOW)
-    await write(engine, tables.commit, commit("a", committed_at=OLD))
+    await write(engine, tables.pipeline, pipeline)
+    assert await marks(engine) == []
+
+
+async def marks(engine):
+    """Since when days are to be made anew because of late writes."""
     async with engine.connect() as connection:
-        marks = sa.select(sa.func.count()).where(rollups.rolled.c.zone == "")
-        assert (await connection.execute(marks)).scalar_one() == 0
+        found = await connection.execute(sa.select(rollups.rolled.c.until).where(rollups.rolled.c.zone == ""))
+        return found.scalars().all()
+
+
+async def test_what_may_be_rolled_up_before_it_is_written_leaves_a_mark(engine):
+    at = NOW - timedelta(hours=30)  # younger than what is rolled up now, but a roller may be ahead
+    await write(engine, tables.commit, commit("a", committed_at=at))
+    assert await marks(engine) == [at]
+
+
+@pytest.mark.parametrize("order", [(3, 6), (6, 3)])
+async def test_a_mark_is_as_old_as_the_oldest_row_of_its_transaction(engine, order):
+    await write(engine, tables.commit, *(commit(f"{i}", committed_at=NOW - days * DAY) for i, days in enumerate(order)))
+    assert await marks(engine) == [NOW - 6 * DAY]
+
+
+async def test_a_row_that_does_not_say_its_date_any_more_changes_all_days(engine):
+    async with engine.execution_options(gitpulse_writes=True).begin() as connection:
+        await rollups.touch(connection, {tables.commit: [commit("a", committed_at=None, project=1)]})
+    assert await marks(engine) == [rollups.DAWN]
+
+
+async def more_projects(engine, *numbers):
+    rows = [{"id": it, "instance": "x", "gitlab_id": it, "last_event_at": NOW, "version": b"1"} for it in numbers]
+    async with engine.execution_options(gitpulse_writes=True).begin() as connection:
+        await connection.execute(sa.insert(tables.project), rows)
+
+
+async def test_projects_that_are_behind_are_as_far_as_the_last_of_them(engine):
+    await insert(engine, {})
+    await more_projects(engine, 3, 4)
+    for project in range(1, 5):
+        await write(engine, tables.commit, commit("a", committed_at=NOW - 8 * DAY, project=project))
+    assert await rollups.roll(engine, NOW) == 4
+    await write(engine, tables.commit, commit("late", committed_at=NOW - 7 * DAY, project=3))
+    await write(engine, tables.commit, commit("later", committed_at=NOW - 4 * DAY, project=4))
+    assert await commits(engine) == 6
+
+
+async def test_a_project_that_is_new_has_no_roll_ups_and_counts(engine):
+    await insert(engine, {tables.commit: [commit("a", committed_at=OLD)]})
+    assert await rollups.roll(engine, NOW) == 2
+    await more_projects(engine, 3)
+    await write(engine, tables.commit, commit("b", committed_at=OLD, project=3))
+    assert await commits(engine) == 2
+
+
+async def test_what_is_not_marked_when_it_is_written_is_not_rolled_up_before(engine):
+    await insert(engine, {})
+    await rollups.roll(engine, NOW)
+    await write(engine, tables.commit, commit("a", committed_at=NOW - timedelta(hours=23)))
+    assert await marks(engine) == []
+    assert await commits(engine) == 1
+
+
+async def test_a_summary_has_what_is_rolled_up_and_what_is_not(engine):
+    merge_request = full(tables.merge_request, {"id": 1, "iid": 1, "author": ANN, "state": "opened", "created_at": OLD})
+    await insert(engine, {tables.commit: [commit("a", committed_at=OLD)]})
+    await write(engine, tables.merge_request, merge_request)
+    asked = ("commits", "files", "merge_requests_opened")
+    before = await totals(engine, asked, Span(), team="web")
+    assert await rollups.roll(engine, NOW) == 2
+    assert await totals(engine, asked, Span(), team="web") == before
+    assert before["merge_requests_opened"].count == 1
 
 
 @pytest.fixture
@@ -291,6 +365,19 @@ async def test_a_late_write_that_commits_while_the_roller_is_at_it_is_not_forgot
             span = Span(buckets(Span(OLD - DAY, OLD), "day", zone)[0])
             assert [p.count for p in await series(rolled, "commits", span)] == [5], zone
         await rollups.roll(rolled, NOW)
+
+
+async def test_an_answer_is_of_one_moment_though_roll_ups_go_meanwhile(rolled, monkeypatch):
+    plan = rollups.plan
+
+    async def and_then_all_is_cleared(*arguments):
+        made = await plan(*arguments)
+        async with rolled.execution_options(gitpulse_writes=True).begin() as other:
+            await rollups.clear(other)
+        return made
+
+    monkeypatch.setattr(rollups, "plan", and_then_all_is_cleared)
+    assert await commits(rolled) == 3
 
 
 async def test_two_rollers_take_turns(rolled):
