@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
-import gitpulse_operator.metrics
 import gitpulse_service.metrics
 from gitpulse_operator.reconcile import news, tally
 from gitpulse_service.errors import StoreUnavailable
 from gitpulse_service.receiver import answers
 from harness import chart
+from harness.exports import KNOWN, METRIC
 from harness.front import program
 
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
@@ -26,16 +25,6 @@ RUNBOOKS = chart.ROOT / "docs/runbooks"
 GROUPS = yaml.safe_load((chart.CHART / "files/alerts.yaml").read_text())["groups"]
 ALERTS: dict[str, dict[str, Any]] = {name: alert for group in GROUPS for name, alert in group["alerts"].items()}
 VALUES = yaml.safe_load((chart.CHART / "values.yaml").read_text())["alerts"]
-METRIC = re.compile(r"\b(?:gitpulse|gitlab_webhook)_\w+")
-SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-
-
-def rendered_rules(**alerts: Any) -> dict[str, Any]:
-    """The rule file in the ConfigMap, with these values below `alerts`. Raises chart.Refused."""
-    made = chart.render({"alerts": {"configMap": {"enabled": True}, **alerts}})
-    rules = yaml.safe_load(chart.only(made, "ConfigMap", "gitpulse-alerts")["data"]["gitpulse-alerts.yaml"])
-    assert isinstance(rules, dict)
-    return rules
 
 
 def by_name(rules: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -45,7 +34,7 @@ def by_name(rules: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def rules() -> dict[str, Any]:
     """As they are if nobody sets anything."""
-    return rendered_rules()
+    return chart.alert_rules()
 
 
 def promtool(*command: str | Path) -> None:
@@ -60,7 +49,7 @@ def test_prometheus_takes_them(tmp_path, rules):
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump(rules))
     promtool("check", "rules", "--lint=all", "--lint-fatal", file)
-    file.write_text(yaml.safe_dump(rendered_rules(selector='namespace="gitpulse-system",cluster=~"a|b"')))
+    file.write_text(yaml.safe_dump(chart.alert_rules(selector='namespace="gitpulse-system",cluster=~"a|b"')))
     promtool("check", "rules", "--lint=all", "--lint-fatal", file)
 
 
@@ -91,7 +80,7 @@ def test_nothing_of_it_is_there_unasked():
 def test_an_alert_can_be_set_in_every_way(rules):
     set_to = {"threshold": 0, "for": "1h", "severity": "page", "labels": {"team": "git"}}
     some = {"GitPulseBacklogOld": set_to, "GitPulseWorkerDown": {"enabled": False}, "WebhookHighErrorRate": {}}
-    after = by_name(rendered_rules(rules=some, labels={"team": "all", "tier": "2"}, runbookUrl=""))
+    after = by_name(chart.alert_rules(rules=some, labels={"team": "all", "tier": "2"}, runbookUrl=""))
     assert after.keys() == by_name(rules).keys() - {"GitPulseWorkerDown"}
     changed = after["GitPulseBacklogOld"]
     assert changed["expr"].endswith("> 0")
@@ -105,11 +94,13 @@ def test_an_alert_can_be_set_in_every_way(rules):
 
 def test_all_of_a_group_can_be_off(rules):
     off = {name: {"enabled": False} for name in GROUPS[0]["alerts"]}
-    assert [group["name"] for group in rendered_rules(rules=off)["groups"]] == [group["name"] for group in GROUPS[1:]]
+    assert [group["name"] for group in chart.alert_rules(rules=off)["groups"]] == [
+        group["name"] for group in GROUPS[1:]
+    ]
 
 
 def test_a_selector_is_in_every_place(rules):
-    chosen = by_name(rendered_rules(selector='namespace="mine"'))
+    chosen = by_name(chart.alert_rules(selector='namespace="mine"'))
     for name, rule in by_name(rules).items():
         places = len(METRIC.findall(rule["expr"]))
         assert chosen[name]["expr"].count('namespace="mine"') == places > 0
@@ -166,24 +157,12 @@ def test_no_case_is_of_an_alert_that_there_is_not():
 # --- what they go by --------------------------------------------------------------------------------------------------
 
 
-def known() -> dict[str, set[str]]:
-    """Each series that the code exports, with its labels."""
-    found = {}
-    for module in (gitpulse_service.metrics, gitpulse_operator.metrics):
-        for metric in vars(module).values():
-            if isinstance(metric, MetricWrapperBase):
-                family = next(iter(metric.describe()))
-                for suffix in SUFFIXES[family.type]:
-                    found[family.name + suffix] = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
-    return found
-
-
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_metric_and_label_is_one_that_the_code_has(name):
     expr = ALERTS[name]["expr"].replace("{{ .selector }}", "").replace("{{ .threshold }}", "1")
     for metric, matchers in re.findall(r"\b((?:gitpulse|gitlab_webhook)_\w+)(?:\{([^}]*)\})", expr):
-        assert metric in known()
-        assert set(re.findall(r"(\w+)(?:=|!=|=~|!~)\"", matchers)) <= known()[metric]
+        assert metric in KNOWN
+        assert set(re.findall(r"(\w+)(?:=|!=|=~|!~)\"", matchers)) <= KNOWN[metric]
     assert len(METRIC.findall(expr)) == len(re.findall(METRIC.pattern + r"\{", expr)), "each takes the selector"
 
 
@@ -191,7 +170,7 @@ def test_every_series_of_a_case_is_one_that_the_code_has():
     for _, _, case in moments():
         for series in case["input_series"]:
             metric, labels = series["series"].split("{")
-            assert set(re.findall(r"(\w+)=", labels)) - {"namespace", "job", "instance"} == known()[metric], metric
+            assert set(re.findall(r"(\w+)=", labels)) - {"namespace", "job", "instance"} == KNOWN[metric], metric
 
 
 def values_of(label: str) -> set[str]:
@@ -236,7 +215,7 @@ def test_a_page_says_what_it_means_how_to_see_it_what_to_do_and_when_it_clears(n
     assert text.startswith(f"# {name}\n")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["See it", "What to do", "When it clears"]
     assert text.count("\n") <= 40
-    assert set(METRIC.findall(text)) <= known().keys()
+    assert set(METRIC.findall(text)) <= KNOWN.keys()
 
 
 def test_every_query_of_a_page_is_one_for_prometheus(tmp_path):

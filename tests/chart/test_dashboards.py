@@ -13,13 +13,12 @@ from typing import Any
 import prometheus_client
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
-import gitpulse_operator.metrics
 import gitpulse_service.metrics
 from gitpulse_operator.reconcile import news, tally
 from gitpulse_service.worker import team_series
 from harness import chart
+from harness.exports import KNOWN, METRIC, metrics, series
 from harness.processes import free_port, wait_until
 from harness.prometheus import prometheus_server
 
@@ -43,8 +42,6 @@ OF_ALERTS = {
 }
 """Panels with lines or colours where alerts fire."""
 
-METRIC = re.compile(r"\b(?:gitpulse|gitlab_webhook)_\w+")
-SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
 OF_TARGETS = {"cluster", "namespace", "job", "instance"}
 """Labels that Prometheus gives."""
 
@@ -58,23 +55,6 @@ PANELS: dict[str, Panel] = {
     if panel["type"] not in ("row", "text")
 }
 QUERIES = [(name, target["expr"]) for name, panel in PANELS.items() for target in panel["targets"]]
-
-
-def metrics() -> list[MetricWrapperBase]:
-    """Those of the code, each once."""
-    modules = (gitpulse_service.metrics, gitpulse_operator.metrics)
-    found = [it for module in modules for it in vars(module).values() if isinstance(it, MetricWrapperBase)]
-    return list({it._name: it for it in found}.values())
-
-
-def series(metric: MetricWrapperBase) -> dict[str, set[str]]:
-    """What Prometheus has of it, with labels."""
-    family = next(iter(metric.describe()))
-    labels = set(metric._labelnames)
-    return {family.name + it: labels | ({"le"} if it == "_bucket" else set()) for it in SUFFIXES[family.type]}
-
-
-KNOWN = {name: labels for metric in metrics() for name, labels in series(metric).items()}
 
 
 # --- what a reader needs ----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gitpulse"
 
@@ -112,6 +113,21 @@ def _go_version(go: str) -> tuple[int, ...]:
     )
     numbers = re.match(r"go(\d+)\.(\d+)", said.stdout)
     return tuple(int(n) for n in numbers.groups()) if numbers else ()
+
+
+def main(provide: Callable[[], object], missing: str) -> NoReturn:
+    """Gets programs and exits. Only in CI is it an error when they cannot be had; elsewhere tests that need them skip.
+
+    `missing` is said then, with the reason in the place of `{}`.
+    """
+    try:
+        provide()
+    except ProgramMissing as error:
+        say(missing.format(error))
+        sys.exit(1 if os.environ.get("CI") else 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit()
 
 
 # --- progress --------------------------------------------------------------------------------------------------------

@@ -259,24 +259,11 @@ def _give_up(message: str) -> assets.Assets:
     pytest.skip(message)
 
 
-def main() -> int:
-    """Gets the programs. Only in CI is it an error when they cannot be had; elsewhere the tests that need them skip."""
-    if os.environ.get(KUBECONFIG):
-        return 0
-    try:
-        assets.provide()
-    except built.ProgramMissing as error:
-        sys.stderr.write(
-            f"There is no Kubernetes API server to test against: {error}\n"
-            "To get one, set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd (setup-envtest makes one), or "
-            f"{KUBECONFIG} to the kubeconfig of a cluster for tests.\n"
-        )
-        return 1 if os.environ.get("CI") else 0
-    return 0
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    if not os.environ.get(KUBECONFIG):
+        built.main(
+            assets.provide,
+            "There is no Kubernetes API server to test against: {}\n"
+            "To get one, set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd (setup-envtest makes one), or "
+            f"{KUBECONFIG} to the kubeconfig of a cluster for tests.",
+        )
