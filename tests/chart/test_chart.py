@@ -159,6 +159,11 @@ def test_images_are_named_by_tag_or_digest():
     assert image({"service": {"digest": SHA}}) == f"registry.gitlab.com/gitpulse/gitpulse/service@{SHA}"
 
 
+def test_every_pod_is_pulled_with_the_secrets_that_are_named():
+    found = pods(render({"images": {"pullSecrets": ["one", "two"]}}))
+    assert [it["imagePullSecrets"] for it in found.values()] == [[{"name": "one"}, {"name": "two"}]] * 7
+
+
 def test_every_pod_has_what_restricted_asks_for_and_a_root_that_cannot_be_written():
     found = pods(render({"migration": {"enabled": True}}))
     assert len(found) == 7

@@ -101,6 +101,14 @@ http://{{ include "gitpulse.fullname" . }}-receiver.{{ .Release.Namespace }}.svc
       key: {{ .Values.installationKey.key }}
 {{- end -}}
 
+{{- define "gitpulse.pullSecrets" -}}
+imagePullSecrets:
+  {{- range .Values.images.pullSecrets }}
+  - name: {{ . }}
+  {{- else }} []
+  {{- end }}
+{{- end -}}
+
 {{/* What `restricted` asks of a container, and a little more. */}}
 {{- define "gitpulse.containerSecurity" -}}
 allowPrivilegeEscalation: false

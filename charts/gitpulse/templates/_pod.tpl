@@ -21,12 +21,7 @@ spec:
   serviceAccountName: {{ include "gitpulse.serviceAccountName" . }}
   automountServiceAccountToken: {{ eq .component "operator" }}
   enableServiceLinks: false # they would look like our settings: a Service gitpulse-metrics is GITPULSE_METRICS_PORT
-  {{- with .root.Values.images.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
+  {{- include "gitpulse.pullSecrets" .root | nindent 2 }}
   {{- with $it.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
