@@ -73,10 +73,23 @@ async def test_deletion_ends_without_credentials_and_says_what_stays(cluster):
         await eventually(
             lambda: cluster.ready("gitpulseproject", "website") == ("False", "ConnectionMissing"), what="noticed"
         )
+    async with cluster.operator():  # a new process has never known the token
         cluster.delete("gitpulseproject/website")
         await eventually(lambda: cluster.get("gitpulseproject", "website") is None, what="gone", within=10)
     assert "HookLeftBehind" in cluster.events()
     assert len(cluster.simulator.website.hooks) == 1
+
+
+@pytest.mark.parametrize("first", ["gitlabconnection/gitlab", "secret/gitlab-token"])
+async def test_a_hook_goes_although_its_connection_went_first(cluster, first):
+    async with cluster.looked_after():
+        cluster.kubectl("delete", first)
+        await eventually(lambda: cluster.ready("gitpulseproject", "website")[0] == "False", what="noticed")
+        cluster.kubectl("delete", "gitlabconnection,secret", "--all")
+        cluster.delete("gitpulseproject/website")
+        await eventually(lambda: cluster.get("gitpulseproject", "website") is None, what="gone", within=10)
+    assert "HookLeftBehind" not in cluster.events()
+    assert cluster.simulator.website.hooks == {}
 
 
 async def test_a_new_token_is_taken_up_at_once(cluster):

@@ -14,6 +14,8 @@ from gitpulse_operator.reconcile.turns import Turns
 
 ROTATION_REQUESTS = 8
 """A rotation takes about four requests to GitLab; so that many at once leave half of the budget to other work."""
+REMEMBERED = 600.0
+"""Seconds for which a connection that is gone still serves what is being deleted after it."""
 
 
 class OpenConnections:
@@ -23,6 +25,7 @@ class OpenConnections:
         self._cluster = cluster
         self._connect = connect
         self._open: dict[tuple[str, str], tuple[ConnectionSpec, str, GitLab]] = {}
+        self._closed: dict[tuple[str, str], tuple[float, GitLab]] = {}
         self._rotation_requests: dict[tuple[str, str], str | None] = {}
         self._turns: dict[tuple[str, str], Turns] = {}
         self._opening = asyncio.Lock()
@@ -32,6 +35,19 @@ class OpenConnections:
         if held := self._open.get((namespace, name)):
             return held[2]
         return await self.reopen(namespace, name)
+
+    async def open_to_clean_up(self, namespace: str, name: str) -> GitLab:
+        """The same for what is being deleted: `kubectl delete -f` takes a connection and its token away as well.
+
+        A process that had it open a short while ago uses it as it was then.
+        """
+        try:
+            return await self.open(namespace, name)
+        except (ConnectionMissing, SecretMissing):
+            since, gitlab = self._closed.get((namespace, name), (float("-inf"), None))
+            if gitlab is None or asyncio.get_running_loop().time() - since > REMEMBERED:
+                raise
+            return gitlab
 
     async def reopen(self, namespace: str, name: str) -> GitLab:
         """The same, after a look at whether its spec or token has changed; if not, it stays as it is."""
@@ -64,7 +80,8 @@ class OpenConnections:
 
     def forget(self, namespace: str, name: str) -> None:
         """Drops a connection; whoever needs it opens it again."""
-        if self._open.pop((namespace, name), None):
+        if held := self._open.pop((namespace, name), None):
+            self._closed[namespace, name] = (asyncio.get_running_loop().time(), held[2])
             BUDGET_LEFT.remove(f"{namespace}/{name}")
 
     async def _read(self, namespace: str, name: str) -> tuple[ConnectionSpec, str]:

@@ -233,7 +233,7 @@ async def remove_hooks(resource: Resource, found: Findings, world: World) -> Non
     spec = parse_project(resource.spec)
     if spec.deletion_policy == "Orphan":
         return
-    gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
+    gitlab = await world.connections.open_to_clean_up(resource.ref.namespace, spec.connection)
     if found.parent is None:
         with contextlib.suppress(TargetNotFound):
             found.parent = await gitlab.resolve(spec.kind, spec.target)

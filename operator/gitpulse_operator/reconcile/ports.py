@@ -210,6 +210,10 @@ class Connections(Protocol):
         """The GitLab of this connection, kept open. Raises what is wrong with the connection, its spec or Secret."""
         ...
 
+    async def open_to_clean_up(self, namespace: str, name: str) -> GitLab:
+        """The same for what is being deleted, for which one serves that was open a short while ago."""
+        ...
+
     async def reopen(self, namespace: str, name: str) -> GitLab:
         """The same, with spec and token read anew."""
         ...
