@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from typing import Any, cast
+
 import kopf
 
 from gitpulse_operator.handlers import register
@@ -19,6 +22,8 @@ def run(*, metrics_port: int | None = None) -> None:
     kopf.run(
         registry=registry,
         standalone=True,
+        # Left to itself, kopf asks for the user's name, which a container's numeric user has not.
+        identity=cast("Any", platform.node()),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
     )

@@ -37,10 +37,10 @@ class PlainLines(logging.Formatter):
 
 
 def configure() -> None:
-    """Sends the log lines of the service and its web server to standard error, unless somebody has seen to them."""
+    """Sends the log lines of the service, its web server and its loop to standard error, unless somebody has seen to them."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
-    for name, level in (("gitpulse_service", logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in (("gitpulse_service", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.WARNING)):
         logger = logging.getLogger(name)
         if not logger.hasHandlers():
             logger.addHandler(handler)
