@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 SUITE  ?=
 N      ?=
 ARGS   ?=
+LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make locks'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chart-test check format docs bench soak clean
+.PHONY: help setup demo test chart-test check format docs bench soak clean locks images
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,13 @@ check: setup ## Lint, types, import contracts
 format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+locks: setup ## Resolve anew what images are made of (locks/)
+	@for part in operator service simulator; do $(LOCK) pyproject.toml --extra $$part -o locks/$$part.txt || exit 1; done
+	@$(LOCK) locks/build.in -o locks/build.txt
+
+images: setup ## Build the two images with Docker (BASE_IMAGE=… in the place of Python's)
+	@PYTHONPATH=tests $(BIN)/python -m harness.images
 
 docs: setup ## Write docs/reference.md and the chart's README from the source
 	@$(BIN)/python docs/reference.py

@@ -80,7 +80,11 @@ def demo(
 
 
 @app.command()
-def sim(host: Host = "127.0.0.1", port: int = _port(8929, "Port of the simulated GitLab.")) -> None:
+def sim(
+    host: Host = "127.0.0.1",
+    port: int = _port(8929, "Port of the simulated GitLab."),
+    url: Annotated[str, typer.Option(help="By which others reach it, where that is not host and port.")] = "",
+) -> None:
     """Run a GitLab to try things against: hooks API, deliveries, real git repositories."""
     from gitpulse_sim import seed, server
 
@@ -88,7 +92,7 @@ def sim(host: Host = "127.0.0.1", port: int = _port(8929, "Port of the simulated
         typer.echo(f"A simulated GitLab at {world.url}, its token: {seed.DEMO_TOKEN}", err=True)
         typer.echo(f"What it has: {world.url}/   how to make things happen: {world.url}/-/sim/", err=True)
 
-    server.run(host=host, port=port, ready=say)
+    server.run(host=host, port=port, url=url, ready=say)
 
 
 @app.command()

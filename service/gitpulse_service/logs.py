@@ -37,7 +37,7 @@ class PlainLines(logging.Formatter):
 
 
 def configure() -> None:
-    """Sends the log lines of the service, its web server and its loop to standard error, unless somebody has seen to them."""
+    """Sends the lines of the service, its web server and its loop to standard error, if nobody has seen to them."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
     for name, level in (("gitpulse_service", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.WARNING)):

@@ -60,14 +60,16 @@ async def serve(
         await asyncio.Event().wait()
 
 
-def run(*, host: str = "127.0.0.1", port: int = PORT, ready: Callable[[World], None] = lambda _: None) -> None:
+def run(
+    *, host: str = "127.0.0.1", port: int = PORT, url: str = "", ready: Callable[[World], None] = lambda _: None
+) -> None:
     """Serves the demo's world until SIGINT or SIGTERM. Raises CannotListen, GitFailed."""
 
     async def until_told() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        async with serving(demo_world(), host=host, port=port) as forge:
+        async with serving(demo_world(), host=host, port=port, url=url) as forge:
             ready(forge.world)
             await stop.wait()
 
