@@ -35,16 +35,17 @@ def test_a_worker_that_is_stopped(installation):
 @pytest.mark.parametrize("terms", [Terms(settings={"GITPULSE_MAX_BACKLOG_BYTES": str(1024**2)})], ids=["small"])
 def test_a_backlog_that_is_almost_full(installation):
     simulator = installation.place.simulator
-    alice = Person("Alice", "alice@acme.example")
+    author = Person("Bob Brandt", "bob@acme.example")
 
     def fill():
-        """One large push: each character of the messages is half a byte when compressed."""
+        """A character of the messages is half a byte when compressed."""
         installation.worker.stop()
-        now, size = simulator.world.clock.now(), 90_000
-        drafts = [Draft(message=secrets.token_hex(size // 2), author=alice, at=now) for _ in range(20)]
-        push = simulator.forge.push(simulator.website, simulator.world.user("alice"), "main", drafts)
-        simulator.run(push)
-        simulator.settle()
+        for _ in range(2):
+            now, bob = simulator.world.clock.now(), simulator.world.user("bob")
+            messages = [f"Change much\n\n{secrets.token_hex(45_000)}" for _ in range(10)]
+            drafts = [Draft(message=it, author=author, at=now) for it in messages]
+            simulator.run(simulator.forge.push(simulator.website, bob, "main", drafts))
+            simulator.settle()
 
     alerts = "GitPulseBacklogNearLimit", "GitPulseBacklogGrowing"
     installation.fires(*alerts, cause=fill, cure=installation.worker.start)
@@ -110,4 +111,4 @@ def test_a_delivery_that_never_came(installation):
 def zone_in_which_it_is(seconds: int) -> str:
     """A time zone, as `TZ` has it, in which so much of the day has passed."""
     west = round(time.time() - seconds) % 86_400
-    return f"X{west // 3600}:{west // 60 % 60:02}:{west % 60:02}"
+    return f"LOCAL{west // 3600}:{west // 60 % 60:02}:{west % 60:02}"
