@@ -6,13 +6,15 @@ These are of receivers, and of what is before and behind them; the others are in
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 
 import pytest
 import requests
 
-from harness.watched import Terms
+from harness.processes import wait_until
+from harness.watched import ALL_READ, Terms
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -47,6 +49,64 @@ def test_a_hook_that_fails_for_weeks(installation):
 
     installation.fires("GitPulseHooksDisabledForGood", cause=fail, cure=come_back)
     assert hook.recent_failures == 0
+
+
+def test_a_hook_that_does_not_reach_a_receiver(installation):
+    place = installation.place
+
+    def cut_off():
+        """A new hook: of one that has just delivered, GitLab's log is not asked for an hour."""
+        installation.receiver.kill()
+        place.kubectl("delete", "gitpulseproject/website", "--timeout=30s")
+        place.apply_examples()
+        place.wait("gitpulseproject/website")
+        place.simulator.push()
+        place.kubectl("annotate", "gitpulseproject/website", "gitpulse.io/reconcile-requested-at=now")
+
+    def join():
+        installation.receiver.start()
+        place.simulator.push()
+
+    installation.fires("GitPulseHooksUnreachable", cause=cut_off, cure=join)
+
+
+def test_a_hook_whose_secret_somebody_changes(installation):
+    place, (hook,) = installation.place, installation.place.hooks("website")
+    login, url = (
+        {"private-token": place.simulator.token},
+        f"{place.simulator.url}/api/v4/projects/{hook.parent_id}/hooks",
+    )
+
+    def change():
+        theirs = {"url": hook.url, "signing_token": f"whsec_{base64.b64encode(bytes(32)).decode()}"}
+        requests.put(f"{url}/{hook.id}", json=theirs, headers=login, timeout=10).raise_for_status()
+        place.simulator.push()
+
+    def delete():
+        requests.delete(f"{url}/{hook.id}", headers=login, timeout=10).raise_for_status()
+        wait_until(lambda: place.hooks("website"), what="the operator makes it anew")
+        place.simulator.push()
+
+    installation.fires("GitPulseDeliveriesRefused", cause=change, cure=delete)
+
+
+def test_an_operator_whose_other_half_is_missing(installation):
+    operator, receiver = installation.operator, installation.receiver
+
+    def halve():
+        """A receiver that starts now waits for the other one."""
+        operator.stop()
+        receiver.stop()
+        operator.start(GITPULSE_SHARDS="2")
+        receiver.start()
+
+    def make_whole():
+        operator.stop()
+        operator.start()
+        installation.until("max(gitpulse_directory_ready) == 1")
+        installation.until(ALL_READ)  # without an operator the alert would be silent too
+
+    installation.fires("GitPulseReceiverNotReady", cause=halve, cure=make_whole)
 
 
 def test_strangers_with_a_wrong_token(installation):
