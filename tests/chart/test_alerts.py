@@ -209,6 +209,14 @@ def test_the_table_of_pages_is_what_the_alerts_say():
     assert table() in (RUNBOOKS / "README.md").read_text(), f"put this in its place:\n\n{table()}"
 
 
+def test_each_is_fired_by_a_real_fault_and_the_table_says_by_which():
+    """That it is, the tests themselves say; here: that none was forgotten."""
+    sources = "".join(file.read_text() for file in (chart.ROOT / "tests/cluster").glob("test_alerts*.py"))
+    fired = re.findall(r'"((?:GitPulse|Webhook)\w+)"', sources)
+    _, _, told = (RUNBOOKS / "README.md").read_text().partition("## Fired by real faults")
+    assert set(fired) == set(re.findall(r"^\| (\w+) \|", told, re.MULTILINE)) - {"alert"} == ALERTS.keys()
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_a_page_says_what_it_means_how_to_see_it_what_to_do_and_when_it_clears(name):
     text = (RUNBOOKS / f"{name}.md").read_text()
