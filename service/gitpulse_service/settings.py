@@ -61,7 +61,7 @@ class ServiceSettings(SharedSettings):
     """Projects of each GitLab whose last week is compared with GitLab each night; what differs is repaired. 0: none."""
 
     database_url: DatabaseUrl | None = Field(default=None, repr=False)  # it may hold a password
-    """Where the numbers are kept: `postgresql://…` or `sqlite:///file`.
+    """Where the numbers are kept: `postgresql://…` or `sqlite:///file`. `?sslmode=…` and its like as in libpq.
 
     The worker needs it; a receiver that has it serves the query API too.
     """

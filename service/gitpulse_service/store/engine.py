@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
@@ -34,9 +35,12 @@ def create_engine(url: str, *, keep_emails: bool = True) -> AsyncEngine:
     """
     parsed, options = sa.make_url(url), {"gitpulse_keep_emails": keep_emails}
     if parsed.get_backend_name() == "postgresql":
+        # `sslmode` and its like are understood by asyncpg in a DSN alone; SQLAlchemy would hand them on as arguments.
+        tls = {name: value for name, value in parsed.query.items() if name.startswith("ssl") and name != "ssl"}
         return create_async_engine(
-            parsed.set(drivername="postgresql+asyncpg"),
+            parsed.set(drivername="postgresql+asyncpg").difference_update_query(tls),
             connect_args={
+                "dsn": f"postgresql:///?{urlencode(tls)}" if tls else None,
                 "timeout": CONNECT_TIMEOUT,
                 "command_timeout": STATEMENT_TIMEOUT + 5,
                 "server_settings": {
@@ -89,6 +93,8 @@ def _is_content(error: sa.exc.DBAPIError) -> bool:
     if state is not None:
         return str(state)[:2] in _CONTENT
     driver = error.orig.__cause__ if error.orig and error.orig.__cause__ else error.orig
+    if isinstance(driver, asyncpg.exceptions.ClientConfigurationError):  # a ValueError, of the URL
+        return False
     return isinstance(driver, sqlite3.IntegrityError | sqlite3.DataError | ValueError)
 
 

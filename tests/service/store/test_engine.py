@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 
@@ -95,3 +96,48 @@ async def test_tables_that_are_missing_are_the_databases_fault_and_not_the_event
         async with engine.connect() as connection:
             await connection.execute(sa.text("SELECT * FROM push"))
     await engine.dispose()
+
+
+SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
+
+
+@contextlib.asynccontextmanager
+async def without_tls():
+    """A database that declines TLS and hangs up when it is greeted without; yields its port, and what it was asked."""
+    asked, talks = [], []
+
+    async def answer(reader, writer):
+        talks.append(asyncio.current_task())
+        while len(begin := await reader.read(8)) == 8:
+            asked.append("TLS" if begin == SSL_REQUEST else "plain")
+            if asked[-1] == "plain":
+                break
+            writer.write(b"N")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], asked
+        await asyncio.gather(*talks)
+
+
+@pytest.mark.parametrize(
+    ("query", "variable", "asked", "says"),
+    [
+        ("", None, ["TLS", "plain"], "connection was closed"),
+        ("?sslmode=disable", None, ["plain"], "connection was closed"),
+        ("?sslmode=require", None, ["TLS"], "rejected SSL upgrade"),
+        ("?ssl=require", None, ["TLS"], "rejected SSL upgrade"),
+        ("", "require", ["TLS"], "rejected SSL upgrade"),
+        ("?sslmode=verify-full&sslrootcert=/absent/ca.crt", None, [], "No such file"),
+        ("?sslmode=sometimes", None, [], "`sslmode` parameter must be one of"),
+    ],
+)
+async def test_tls_is_used_if_it_is_there_and_insisted_on_if_asked(monkeypatch, query, variable, asked, says):
+    if variable:
+        monkeypatch.setenv("PGSSLMODE", variable)
+    async with without_tls() as (port, seen):
+        engine = create_engine(f"postgresql://me:hunter2@127.0.0.1:{port}/numbers{query}")
+        with pytest.raises(StoreUnavailable, match=re.escape(says)):
+            await migrate(engine)
+        await engine.dispose()
+    assert seen == asked
