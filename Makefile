@@ -30,6 +30,7 @@ demo: setup ## Run all of GitPulse on this machine (ONCE=1: check the numbers an
 test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.controlplane
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart
+	@PYTHONPATH=tests $(BIN)/python -m harness.schemas
 	@$(BIN)/python -m pytest $(ARGS)
 
 chart-test: setup ## Test the chart without a cluster (ARGS=… goes to pytest)

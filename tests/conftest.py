@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from harness.redis import RedisServer, redis_server
 from harness.simulator import Simulator, simulator_in, simulator_thread
 
-pytest_plugins = ["harness.controlplane"]
+pytest_plugins = ["harness.controlplane", "harness.schemas"]
 
 # How long an example takes is the machine's business: on a busy one, hypothesis would call that a failure.
 settings.register_profile("gitpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow])

