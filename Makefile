@@ -31,6 +31,7 @@ test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.controlplane
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart
 	@PYTHONPATH=tests $(BIN)/python -m harness.schemas
+	@PYTHONPATH=tests $(BIN)/python -m harness.gitlab_ci
 	@$(BIN)/python -m pytest $(ARGS)
 
 chart-test: setup ## Test the chart without a cluster (ARGS=… goes to pytest)
