@@ -8,7 +8,7 @@ ARGS   ?=
 LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make locks'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chart-test check format docs bench soak clean locks images
+.PHONY: help setup demo test chart-test kind-test check format docs bench soak clean locks images
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
 chart-test: setup ## Test the chart without a cluster (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart
 	@$(BIN)/python -m pytest tests/chart -m 'not cluster' $(ARGS)
+
+kind-test: setup ## Test the chart in a real cluster; needs Docker (ARGS=… goes to pytest)
+	@PYTHONPATH=tests $(BIN)/python -m harness.chart
+	@PYTHONPATH=tests $(BIN)/python -m harness.kind
+	@$(BIN)/python -m pytest tests/kind -m kind $(ARGS)
 
 check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -124,6 +125,46 @@ def toolchain(cache: Path) -> Iterator[Toolchain]:
             )
         settings = {"GOROOT": "", "GOPATH": f"{folder}/path", "GOCACHE": f"{folder}/cache"}
         yield Toolchain(Path(folder, "go/bin/go"), {**settings, "GOFLAGS": "-mod=readonly -modcacherw"})
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that people have on their PATH: the machine's, or built once and kept."""
+
+    name: str
+    package: str
+    """What is built."""
+    module: Path
+    """The folder whose go.mod pins it."""
+    takes: str
+    """About how long on two cores, for who waits."""
+
+    def find(self) -> Path | None:
+        if there := shutil.which(self.name):
+            return Path(there)
+        kept = CACHE / self.name / self._version() / self.name
+        return kept if kept.is_file() else None
+
+    def provide(self) -> Path:
+        """Finds it or builds it, telling on standard error what goes on. Raises ProgramMissing."""
+        if found := self.find():
+            return found
+        cache = CACHE / self.name
+        with locked(cache, self.name):
+            if found := self.find():
+                return found
+            started = time.monotonic()
+            with published(cache, self._version()) as folder, toolchain(cache) as go:
+                say(f"Building {self.name} from its Go module (about {self.takes} on 2 cores, once)")
+                go.build(self.module, self.package, folder / self.name, "-s -w")
+            say(f"Built in {time.monotonic() - started:.0f} s, kept in {cache}")
+        return cache / self._version() / self.name
+
+    def _version(self) -> str:
+        digest = hashlib.sha256(sys.platform.encode())
+        for file in sorted(self.module.glob("go.*")):
+            digest.update(file.read_bytes())
+        return f"built-{digest.hexdigest()[:16]}"
 
 
 def _go_version(go: str) -> tuple[int, ...]:

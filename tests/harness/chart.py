@@ -6,14 +6,10 @@ cache: `python -m harness.chart` gets it beforehand, with progress.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -26,8 +22,9 @@ from harness import built
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts/gitpulse"
-MODULE = ROOT / "tests/chart/helm"
-CACHE = built.CACHE / "helm"
+PREVIOUS = ROOT / "tests/chart/previous/gitpulse-0.0.1.tgz"
+"""The chart as it first stood in the repository: what upgrades are tested from."""
+HELM = built.Program("helm", "helm.sh/helm/v4/cmd/helm", ROOT / "tests/chart/helm", "2 min")
 
 Resource = dict[str, Any]
 
@@ -91,7 +88,7 @@ def only(resources: list[Resource], kind: str, name: str | None = None) -> Resou
 @cache
 def helm() -> Path:
     """The program. Without it a test fails in CI and is skipped elsewhere."""
-    if found := _found():
+    if found := HELM.find():
         return found
     message = "no Helm: put it on the PATH, or run `PYTHONPATH=tests python -m harness.chart`"
     if os.environ.get("CI"):
@@ -99,34 +96,5 @@ def helm() -> Path:
     pytest.skip(message)
 
 
-def _found() -> Path | None:
-    if there := shutil.which("helm"):
-        return Path(there)
-    kept = CACHE / _name() / "helm"
-    return kept if kept.is_file() else None
-
-
-def _name() -> str:
-    digest = hashlib.sha256(sys.platform.encode())
-    for file in sorted(MODULE.glob("go.*")):
-        digest.update(file.read_bytes())
-    return f"built-{digest.hexdigest()[:16]}"
-
-
-def provide() -> Path:
-    """Finds Helm or builds it, telling on standard error what goes on. Raises ProgramMissing."""
-    if found := _found():
-        return found
-    with built.locked(CACHE, "Helm"):
-        if found := _found():
-            return found
-        started = time.monotonic()
-        with built.published(CACHE, _name()) as folder, built.toolchain(CACHE) as go:
-            built.say("Building Helm from its Go module (about 2 min on 2 cores, once)")
-            go.build(MODULE, "helm.sh/helm/v4/cmd/helm", folder / "helm", "-s -w")
-        built.say(f"Built in {time.monotonic() - started:.0f} s, kept in {CACHE}")
-    return CACHE / _name() / "helm"
-
-
 if __name__ == "__main__":
-    built.main(provide, "There is no Helm to test the chart with: {}")
+    built.main(HELM.provide, "There is no Helm to test the chart with: {}")

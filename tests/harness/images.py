@@ -93,6 +93,7 @@ def published() -> dict[str, str]:
 
 def for_cluster() -> Images:
     """Builds or pulls what a cluster needs. Raises ProgramMissing."""
+    say("Building the images (about 2 min on 2 cores, seconds where nothing has changed)")
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     redis, database = (values[it]["bundled"]["image"] for it in ("redis", "database"))
     simulator, base = "gitpulse-test/simulator:1", None

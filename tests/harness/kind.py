@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -21,11 +20,13 @@ from typing import Any
 
 import yaml
 
+from harness import assets, built
 from harness.built import ProgramMissing, say
-from harness.chart import helm
+from harness.chart import ROOT, helm
 from harness.images import CLUSTER, Images, for_cluster
 from harness.processes import free_port, wait_until
 
+KIND = built.Program("kind", "sigs.k8s.io/kind", ROOT / "tests/kind/program", "30 s")
 KEPT = "GITPULSE_TEST_KIND"
 TRANSCRIPT = "GITPULSE_TEST_TRANSCRIPT"
 """Names a file for what was typed and answered."""
@@ -41,7 +42,7 @@ class Kind:
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Raises AssertionError with what kubectl complained of."""
-        return self._run("kubectl", "kubectl", *arguments, stdin=stdin)
+        return self._run("kubectl", assets.kubectl(), *arguments, stdin=stdin)
 
     def helm(self, *arguments: str | Path) -> str:
         """Raises AssertionError with what Helm complained of."""
@@ -49,13 +50,13 @@ class Kind:
 
     def read(self, *arguments: str | Path) -> Any:
         """What kubectl answers as JSON; it is no part of the transcript, for it is asked again and again."""
-        return json.loads(self._done("kubectl", *arguments, "-o", "json").stdout)
+        return json.loads(self._done(assets.kubectl(), *arguments, "-o", "json").stdout)
 
     def told(self, namespace: str) -> str:
         """What somebody would look at who finds that something is not as it should be."""
         shown = self.kubectl("-n", namespace, "get", "pods,events")
         for pod in self.kubectl("-n", namespace, "get", "pods", "-o", "name").split():
-            shown += f"--- {pod}\n" + self._done("kubectl", "-n", namespace, "logs", pod, "--tail=20").stdout
+            shown += f"--- {pod}\n" + self._done(assets.kubectl(), "-n", namespace, "logs", pod, "--tail=20").stdout
         return shown
 
     def _run(self, name: str, program: str | Path, *arguments: str | Path, stdin: str | None = None) -> str:
@@ -112,8 +113,6 @@ class Kind:
 @contextlib.contextmanager
 def cluster() -> Iterator[Kind]:
     """Raises ProgramMissing where there is no Docker, or no kind."""
-    if not shutil.which("kind"):
-        raise ProgramMissing("there is no kind")
     images = for_cluster()
     name = os.environ.get(KEPT) or f"gitpulse-{uuid.uuid4().hex[:6]}"
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +138,7 @@ def _create(name: str, kubeconfig: Path) -> None:
 
 
 def _kind(*arguments: str | Path) -> str:
-    done = subprocess.run(["kind", *map(str, arguments)], check=False, capture_output=True, text=True)
+    done = subprocess.run([KIND.provide(), *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
         raise ProgramMissing(f"kind {arguments[0]} {arguments[1]}: {done.stderr.strip()}")
     return done.stdout
@@ -153,3 +152,12 @@ def eventually(condition: Any, what: str, within: float = 60) -> Any:
             return condition()
 
     return wait_until(tried, timeout=within, what=what)
+
+
+def _provide() -> None:
+    KIND.provide()
+    for_cluster()
+
+
+if __name__ == "__main__":
+    built.main(_provide, "There is no cluster to test the chart on: {}")

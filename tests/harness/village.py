@@ -50,6 +50,16 @@ class GitLab:
         return found
 
     @contextlib.contextmanager
+    def refused(self, *projects: str) -> Iterator[list[str]]:
+        """Yields the list of answers but 200, which is filled when the block ends."""
+        before = {project: len(self.answers(project)) for project in projects}
+        found = list[str]()
+        yield found
+        for project, old in before.items():
+            answers = self.answers(project)
+            found += [answer for answer in answers[: len(answers) - old] if answer != "200"]
+
+    @contextlib.contextmanager
     def busy(self, *projects: str, pause: float = 0.15) -> Iterator[list[str]]:
         """Somebody pushes all the while; yields the list of what was pushed to, which grows."""
         over, pushed = threading.Event(), list[str]()

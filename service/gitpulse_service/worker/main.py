@@ -40,7 +40,7 @@ from gitpulse_service.worker.jobs import Context, arq_settings, backoff
 logger = logging.getLogger(__name__)
 
 METRICS_PORT = 9102
-START_TRIES = 5
+START_TRIES = 60
 """How often Redis and the database are tried at start, a second apart, before the worker gives up."""
 
 T = TypeVar("T")
