@@ -176,6 +176,25 @@ def test_every_pod_has_what_restricted_asks_for_and_a_root_that_cannot_be_writte
             assert {"requests", "limits"} <= container["resources"].keys()
 
 
+def test_the_migration_reaches_the_database_as_a_worker_does():
+    extras = {
+        "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+        "extraVolumes": [{"name": "ca", "secret": {"secretName": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+        "nodeSelector": {"pool": "data"},
+        "tolerations": [{"key": "data", "operator": "Exists"}],
+    }
+    made = render({"worker": extras})
+    for maker in (only(made, "Job"), only(made, "Deployment", "gitpulse-worker")):
+        pod = maker["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        for value, told in ((container["env"], "Env"), (container["envFrom"], "EnvFrom"), (pod["volumes"], "Volumes"),
+                            (container["volumeMounts"], "VolumeMounts")):  # fmt: skip
+            assert value[-1:] == extras[f"extra{told}"], maker["kind"]
+        assert (pod["nodeSelector"], pod["tolerations"]) == (extras["nodeSelector"], extras["tolerations"])
+
+
 def test_every_part_has_a_policy_of_its_own():
     resources = render()
     policies = {

@@ -97,7 +97,7 @@ def test_where_nothing_can_be_had_it_says_what_to_do(tmp_path: Path, ci: str, co
         text=True,
     )
     assert done.returncode == code
-    assert "github.com cannot be reached" in done.stderr
+    assert "it is built here instead" in done.stderr
     assert "There is no Kubernetes API server to test against: Go 1.26.1 is needed" in done.stderr
     assert "set KUBEBUILDER_ASSETS to a folder" in done.stderr
     assert "Traceback" not in done.stderr

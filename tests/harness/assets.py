@@ -127,7 +127,8 @@ def _download() -> Assets | None:
                 shutil.copyfileobj(response, archive)
         except OSError as error:
             reason = getattr(error, "reason", error)
-            say(f"{url.split('/')[2]} cannot be reached ({reason}); building from Go modules instead")
+            host = url.split("/")[2]
+            say(f"No ready-made kube-apiserver from {host} ({reason}): it is built here instead, which takes longer")
             return None
         archive.seek(0)
         if hashlib.file_digest(archive, "sha512").hexdigest() != expected:
