@@ -72,10 +72,20 @@ def test_a_port_in_use_is_one_line(command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+# A worker that tries twice: by itself it is patient for a minute or more.
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "import gitpulse_service.worker.main as m; m.START_TRIES = 2; import gitpulse_cli.main as c; c.run()",
+    "worker",
+    "--metrics-port",
+]
+
+
 def test_a_worker_without_redis_gives_up_and_says_so(tmp_path):
     nobody = free_port()
     done = run(
-        [*GITPULSE, "worker", "--metrics-port", str(free_port())],
+        [*IMPATIENT, str(free_port())],
         tmp_path,
         GITPULSE_REDIS_URL=f"redis://127.0.0.1:{nobody}/0",
         GITPULSE_DATABASE_URL=f"sqlite:///{tmp_path}/g.db",
@@ -87,7 +97,7 @@ def test_a_worker_without_redis_gives_up_and_says_so(tmp_path):
 
 def test_a_worker_without_its_database_gives_up_and_says_so(tmp_path, redis_url):
     done = run(
-        [*GITPULSE, "worker", "--metrics-port", str(free_port())],
+        [*IMPATIENT, str(free_port())],
         tmp_path,
         GITPULSE_REDIS_URL=redis_url,
         GITPULSE_DATABASE_URL=f"postgresql://gitpulse:hidden@127.0.0.1:{free_port()}/gitpulse",

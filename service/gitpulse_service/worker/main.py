@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 
 METRICS_PORT = 9102
 START_TRIES = 60
-"""How often Redis and the database are tried at start, a second apart, before the worker gives up."""
+"""How often Redis and the database are tried at start, a second apart, before the worker gives up: beside a new worker
+they may be new themselves, and still be fetching their images."""
 
 T = TypeVar("T")
 
