@@ -36,6 +36,8 @@ hooks = typer.Typer(help="Look after what is in GitLab.", no_args_is_help=True)
 app.add_typer(hooks, name="hooks")
 deadletters = typer.Typer(help="Look after deliveries that could not be counted.", no_args_is_help=True)
 app.add_typer(deadletters, name="deadletters")
+secret = typer.Typer(help="Secrets of hooks that are configured by hand.", no_args_is_help=True)
+app.add_typer(secret, name="secret")
 app.add_typer(people.teams, name="teams")
 app.add_typer(people.people, name="people")
 app.add_typer(tokens.tokens, name="tokens")
@@ -178,6 +180,32 @@ def backfill(
         asyncio.run(command.run(project, command.begin(days, since), url=url, token=token))
     else:
         asyncio.run(command.show(as_json=as_json))
+
+
+@secret.command()
+def generate(
+    signing: Annotated[bool, typer.Option("--signing", help="A signing token, for GitLab 19 and newer.")] = False,
+) -> None:
+    """Print a new secret, to be given to GitLab and to the receiver as GITLAB_WEBHOOK_SECRET."""
+    from gitpulse_cli import verify as command
+
+    typer.echo(command.generate(signing=signing))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The request as captured; `-`: standard input.")],
+    secret_file: Annotated[
+        Path | None, typer.Option(help="File with the secret, in the place of GITLAB_WEBHOOK_SECRET.", exists=True)
+    ] = None,
+) -> None:
+    """Say whether a captured request is authentic, as the receiver would, and if not, what is wrong with it.
+
+    Exit code 0: it is, 1: it is not, 2: it cannot be read.
+    """
+    from gitpulse_cli import verify as command
+
+    raise typer.Exit(0 if command.run(file, secret_file) else 1)
 
 
 @hooks.command()
