@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 SUITE  ?=
 N      ?=
 ARGS   ?=
+# Tests in which minutes of alerts go by, and little else: they run beside each other, before the others.
+WAITING := $(wildcard tests/cluster/test_alerts*.py)
 LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make locks'
 
 .DEFAULT_GOAL := help
@@ -32,7 +34,8 @@ test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart
 	@PYTHONPATH=tests $(BIN)/python -m harness.schemas
 	@PYTHONPATH=tests $(BIN)/python -m harness.gitlab_ci
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python -m pytest -n 4 $(WAITING))
+	@$(BIN)/python -m pytest $(or $(ARGS),$(WAITING:%=--ignore=%))
 
 chart-test: setup ## Test the chart without a cluster (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart
