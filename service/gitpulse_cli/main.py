@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import sys
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -44,6 +45,20 @@ app.add_typer(tokens.tokens, name="tokens")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 0 for none.", min=0, max=65535)]
+
+
+SecretFile = Annotated[
+    Path | None, typer.Option(help="File with the secret, in the place of GITLAB_WEBHOOK_SECRET.", exists=True)
+]
+
+
+class Sample(StrEnum):
+    """What `gitpulse send` can send."""
+
+    PUSH = "push"
+    MERGE_REQUEST = "merge_request"
+    ISSUE = "issue"
+    PIPELINE = "pipeline"
 
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="As `list` shows them.")]
@@ -187,17 +202,33 @@ def generate(
     signing: Annotated[bool, typer.Option("--signing", help="A signing token, for GitLab 19 and newer.")] = False,
 ) -> None:
     """Print a new secret, to be given to GitLab and to the receiver as GITLAB_WEBHOOK_SECRET."""
-    from gitpulse_cli import verify as command
+    from gitpulse_cli import secrets as command
 
     typer.echo(command.generate(signing=signing))
 
 
 @app.command()
+def send(
+    event: Annotated[Sample, typer.Argument(help="What has happened.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of the receiver, with its path.")],
+    secret_file: SecretFile = None,
+    instance: Annotated[
+        str, typer.Option(help="The GitLab that it says it comes from.")
+    ] = "https://gitlab.example.com",
+) -> None:
+    """Send a delivery to a URL as GitLab does for its Test button: a made-up event of acme/website, signed.
+
+    A receiver that takes it counts it. Exit code 0: it was taken, 1: it was not.
+    """
+    from gitpulse_cli import send as command
+
+    raise typer.Exit(0 if asyncio.run(command.run(event, url, secret_file, instance)) else 1)
+
+
+@app.command()
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The request as captured; `-`: standard input.")],
-    secret_file: Annotated[
-        Path | None, typer.Option(help="File with the secret, in the place of GITLAB_WEBHOOK_SECRET.", exists=True)
-    ] = None,
+    secret_file: SecretFile = None,
 ) -> None:
     """Say whether a captured request is authentic, as the receiver would, and if not, what is wrong with it.
 

@@ -5,11 +5,8 @@ The verdict is the receiver's own; what explains a refusal is found by trying wh
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,10 +16,10 @@ from typing import NamedTuple
 import typer
 
 from gitpulse_cli.errors import CommandError
+from gitpulse_cli.secrets import given
 from gitpulse_service.contract import Route
 from gitpulse_service.receiver.verification import TOLERANCE, Refusal, manual_route, verify
 
-SECRET = "GITLAB_WEBHOOK_SECRET"  # noqa: S105 - a variable's name
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)")
 _SIGNED = (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
 
@@ -37,22 +34,15 @@ class Captured(NamedTuple):
 def run(file: Path, secret_file: Path | None) -> bool:
     """Prints the verdict; whether it is authentic. Raises CommandError, and SettingsError where the secret is none."""
     request = parse(typer.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes())
-    given = secret_file.read_text() if secret_file else os.environ.get(SECRET, "")
-    if not given.strip():
-        raise CommandError(f"which secret? Set {SECRET}, or name a file with --secret-file")
-    refusal = verdict(manual_route(given), request, now=time.time())
+    secret = given(secret_file)
+    refusal = verdict(manual_route(secret), request, now=time.time())
     if refusal is None:
         typer.echo(f"authentic: {_what(request)}")
         return True
     typer.echo(f"refused ({refusal}): {_what(request)}")
-    for finding in findings(refusal, request, given, now=time.time()):
+    for finding in findings(refusal, request, secret, now=time.time()):
         typer.echo(f"- {finding}")
     return False
-
-
-def generate(*, signing: bool) -> str:
-    """A new secret of 256 bits: a plain token, or a signing token as GitLab 19 has them."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" if signing else secrets.token_hex(32)
 
 
 def parse(raw: bytes) -> Captured:
@@ -95,7 +85,7 @@ def findings(refusal: Refusal, request: Captured, secret: str, *, now: float) ->
         case Refusal.NO_SECRET:
             yield "there is no X-Gitlab-Token: the hook has no secret token in GitLab, or a proxy on the way drops it"
         case Refusal.WRONG_TOKEN:
-            yield from _wrong_token(headers.get(b"x-gitlab-token", b"").decode(errors="replace"), secret.strip())
+            yield from _wrong_token(headers.get(b"x-gitlab-token", b"").decode(errors="replace"), secret)
         case _:
             yield from _wrong_signature(route, request, now)
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gitpulse_cli.verify import generate
+from gitpulse_cli.secrets import generate
 from gitpulse_sim.deliver import sign, signing_key
 from harness.processes import SCRIPTS
 

@@ -1,0 +1,77 @@
+"""`gitpulse send`: one delivery, made and signed as GitLab does it, so that a receiver can be tried without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
+
+import typer
+
+from gitpulse_cli.errors import CommandError
+from gitpulse_cli.secrets import given
+from gitpulse_sim.acts import act
+from gitpulse_sim.api.deliveries import sample_event
+from gitpulse_sim.deliver import SIGNING_PREFIX, Engine, delivering, signing_key
+from gitpulse_sim.forge import Forge
+from gitpulse_sim.hook import Hook
+from gitpulse_sim.hook_log import LogRow
+from gitpulse_sim.seed import demo_world
+from gitpulse_sim.team import Team
+from gitpulse_sim.world import World
+
+TRIGGERS = {
+    "push": "push_events",
+    "merge_request": "merge_requests_events",
+    "issue": "issues_events",
+    "pipeline": "pipeline_events",
+}
+CURES = {
+    "401": "the receiver has another secret for this URL; `gitpulse verify` says of a captured request what is wrong",
+    "403": "the receiver takes nothing from this address: GITPULSE_ALLOWED_ADDRESSES",
+    "404": "the path is /api/v1/webhooks/gitlab, or what the operator has made of it",
+    "429": "so much was refused to this address that it has to wait",
+    "503": "the receiver does not reach its Redis",
+}
+
+
+async def run(event: str, url: str, secret_file: Path | None, instance: str) -> bool:
+    """Sends it and prints the answer; whether it was taken. Raises CommandError."""
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise CommandError(f"{url} is no URL: it is http:// or https://, a host, and the path of the receiver")
+    secret = given(secret_file)
+    if secret.startswith(SIGNING_PREFIX) and not signing_key(secret):
+        raise CommandError("the secret begins with whsec_, so 32 bytes in base64 must follow")
+    world = demo_world()
+    world.url = instance.rstrip("/")
+    async with delivering(world) as engine:
+        row = await _send(world, engine, event, url, secret)
+    typer.echo(f"{event} to {url}: {row.status or row.error} in {row.execution_duration * 1000:.0f} ms")
+    taken = row.status is not None and row.status < 300
+    if not taken and (cure := CURES.get(row.response_status or "")):
+        typer.echo(f"- {cure}")
+    return taken
+
+
+async def _send(world: World, engine: Engine, event: str, url: str, secret: str) -> LogRow:
+    project = next(iter(world.projects.values()))
+    random = Random(event)  # noqa: S311 - what somebody makes up
+    team = Team(Forge(world, engine), project, random, world.clock, calm=True)
+    there = {
+        "push": lambda: not project.repository.is_empty,
+        "merge_request": lambda: bool(project.merge_requests),
+        "issue": lambda: bool(project.issues),
+        "pipeline": lambda: bool(project.pipelines),
+    }
+    while not there[event]():  # nobody hears of it yet, for there is no hook
+        await act(team, random.choice(team.members))
+    hook = world.add_hook(project, url)
+    _give(hook, secret)
+    return await engine.send(hook, sample_event(team.forge, project, TRIGGERS[event], team.who))
+
+
+def _give(hook: Hook, secret: str) -> None:
+    if secret.startswith(SIGNING_PREFIX):
+        hook.signing_token = secret
+    else:
+        hook.token = secret
