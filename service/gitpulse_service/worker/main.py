@@ -43,6 +43,8 @@ METRICS_PORT = 9102
 START_TRIES = 60
 """How often Redis and the database are tried at start, a second apart, before the worker gives up: beside a new worker
 they may be new themselves, and still be fetching their images."""
+FILE_TRIES = 5
+"""The same of a database that is a file, which nobody brings."""
 
 T = TypeVar("T")
 
@@ -99,9 +101,10 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
         stack.push_async_callback(engine.dispose)
         stack.push_async_callback(log.aclose)
         stack.push_async_callback(redis.aclose)
-        await _patiently(log.backlog)
-        await _patiently(lambda: migrate(engine))
-        await _patiently(lambda: make_days(engine, datetime.now(UTC)))
+        tries = FILE_TRIES if engine.dialect.name == "sqlite" else START_TRIES
+        await _patiently(log.backlog, START_TRIES)
+        await _patiently(lambda: migrate(engine), tries)
+        await _patiently(lambda: make_days(engine, datetime.now(UTC)), tries)
         live = Live(redis)
         fetcher = Fetcher(Accesses.from_settings(redis, settings), Backfills(redis), engine, live)
         stack.callback(fetcher.close)
@@ -125,8 +128,8 @@ async def _opened(settings: ServiceSettings) -> AsyncIterator[Context]:
         }
 
 
-async def _patiently(action: Callable[[], Awaitable[T]]) -> T:
-    for _ in range(START_TRIES - 1):
+async def _patiently(action: Callable[[], Awaitable[T]], tries: int) -> T:
+    for _ in range(tries - 1):
         try:
             return await action()
         except (LogUnavailable, StoreUnavailable) as error:
