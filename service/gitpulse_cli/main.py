@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gitpulse_cli import people, tokens
-from gitpulse_cli.errors import CommandError
+from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_operator.errors import OperatorError
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import ServiceError, WrongLetter, WrongToken
@@ -309,7 +309,7 @@ def run() -> None:
         app()
     except SettingsError as error:
         _fail(f"wrong settings\n{error}", 2)
-    except (WrongLetter, WrongToken) as error:
+    except (WrongInput, WrongLetter, WrongToken) as error:
         _fail(str(error), 2)
     except (CommandError, OperatorError, ServiceError, SimulatorError) as error:
         _fail(str(error), 1)

@@ -7,16 +7,16 @@ import os
 import secrets
 from pathlib import Path
 
-from gitpulse_cli.errors import CommandError
+from gitpulse_cli.errors import WrongInput
 
 VARIABLE = "GITLAB_WEBHOOK_SECRET"
 
 
 def given(file: Path | None) -> str:
-    """The secret in this file, or else in the environment. Raises CommandError."""
+    """The secret in this file, or else in the environment. Raises WrongInput."""
     secret = (file.read_text() if file else os.environ.get(VARIABLE, "")).strip()
     if not secret:
-        raise CommandError(f"which secret? Set {VARIABLE}, or name a file with --secret-file")
+        raise WrongInput(f"which secret? Set {VARIABLE}, or name a file with --secret-file")
     return secret
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from gitpulse_cli.errors import CommandError
+from gitpulse_cli.errors import WrongInput
 from gitpulse_cli.secrets import given
 from gitpulse_sim.acts import act
 from gitpulse_sim.api.deliveries import sample_event
@@ -36,12 +36,12 @@ CURES = {
 
 
 async def run(event: str, url: str, secret_file: Path | None, instance: str) -> bool:
-    """Sends it and prints the answer; whether it was taken. Raises CommandError."""
+    """Sends it and prints the answer; whether it was taken. Raises WrongInput."""
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise CommandError(f"{url} is no URL: it is http:// or https://, a host, and the path of the receiver")
+        raise WrongInput(f"{url} is no URL: it is http:// or https://, a host, and the path of the receiver")
     secret = given(secret_file)
     if secret.startswith(SIGNING_PREFIX) and not signing_key(secret):
-        raise CommandError("the secret begins with whsec_, so 32 bytes in base64 must follow")
+        raise WrongInput("the secret begins with whsec_, so 32 bytes in base64 must follow")
     world = demo_world()
     world.url = instance.rstrip("/")
     async with delivering(world) as engine:

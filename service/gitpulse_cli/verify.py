@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import typer
 
-from gitpulse_cli.errors import CommandError
+from gitpulse_cli.errors import WrongInput
 from gitpulse_cli.secrets import given
 from gitpulse_service.contract import Route
 from gitpulse_service.receiver.verification import TOLERANCE, Refusal, manual_route, verify
@@ -32,7 +32,7 @@ class Captured(NamedTuple):
 
 
 def run(file: Path, secret_file: Path | None) -> bool:
-    """Prints the verdict; whether it is authentic. Raises CommandError, and SettingsError where the secret is none."""
+    """Prints the verdict; whether it is authentic. Raises WrongInput, and SettingsError where the secret is none."""
     request = parse(typer.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes())
     secret = given(secret_file)
     refusal = verdict(manual_route(secret), request, now=time.time())
@@ -46,14 +46,14 @@ def run(file: Path, secret_file: Path | None) -> bool:
 
 
 def parse(raw: bytes) -> Captured:
-    """An HTTP/1.1 request as tools like `nc` show it; its first line may be missing. Raises CommandError."""
+    """An HTTP/1.1 request as tools like `nc` show it; its first line may be missing. Raises WrongInput."""
     head, blank, body = _halves(raw)
     lines = head.splitlines()
     if lines and not _HEADER.fullmatch(lines[0]):
         del lines[0]  # POST /api/v1/webhooks/gitlab HTTP/1.1
     found = [_HEADER.fullmatch(line) for line in lines]
     if not blank or not lines or not all(found):
-        raise CommandError("that is no HTTP request: headers, a line with nothing in it, and the body are wanted")
+        raise WrongInput("that is no HTTP request: headers, a line with nothing in it, and the body are wanted")
     headers = {it[1].lower(): it[2].strip() for it in found if it}
     length = headers.get(b"content-length", b"")
     if length.isdigit() and len(body) > int(length):

@@ -95,8 +95,8 @@ def test_a_body_that_was_changed_on_the_way(signing, body, says):
 
 
 def test_what_cannot_be_judged():
-    assert "that is no HTTP request" in verify(b"{}", TOKEN, code=1)
-    assert "which secret?" in verify(request(), "", code=1)
+    assert "that is no HTTP request" in verify(b"{}", TOKEN, code=2)
+    assert "which secret?" in verify(request(), "", code=2)
     assert "32 bytes in base64 must follow" in verify(request(), "whsec_short", code=2)
 
 
