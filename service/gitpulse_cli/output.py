@@ -1,0 +1,66 @@
+"""How commands print what they found: a table for people, JSON or YAML for programs, always on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+"""For what people are told beside it."""
+
+
+class Format(StrEnum):
+    """What standard output is written in."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="What to print it in.")]
+
+
+def show(rows: Iterable[Mapping[str, Any]], output: Format, *, columns: Sequence[str] | None = None) -> None:
+    """Prints rows of the same fields. A table has the `columns`, else all of them; JSON and YAML a list of objects."""
+    rows = list(rows)
+    if output is not Format.TABLE:
+        dump(rows, output)
+    elif rows:
+        shown = columns or list(rows[0])
+        table = Table(*(name.replace("_", " ") for name in shown), box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell(row.get(name))) for name in shown))
+        # A pipe is no terminal of 80 columns: nothing is cut off or wrapped there.
+        width = None if sys.stdout.isatty() else max(80, Console(width=10_000).measure(table).maximum)
+        Console(width=width).print(table)
+
+
+def dump(value: object, output: Format) -> None:
+    """Prints a whole value as JSON or YAML."""
+    if output is Format.YAML:
+        import yaml
+
+        yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=True)
+    else:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def cell(value: object) -> str:
+    """A value within a table: nothing for what is not known, lists with commas, moments to the second."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {it}" for name, it in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
