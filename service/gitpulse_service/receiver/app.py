@@ -150,12 +150,15 @@ def _add_query_api(
 ) -> None:
     """Serves the numbers too; adds what runs beside that, and what closes it."""
     # SQLAlchemy takes long to import, and a receiver without a database never needs it.
+    from gitpulse_service.dashboard import create_dashboard  # noqa: PLC0415
     from gitpulse_service.metrics_api import PREFIX, Hub, Parts, create_api  # noqa: PLC0415
     from gitpulse_service.store.engine import create_engine  # noqa: PLC0415
 
     engine, redis = create_engine(database_url), connect(settings.redis_url)
     hub = Hub(Live(redis).updates)
-    app.mount(PREFIX, create_api(Parts(engine, settings.api_tokens_required, hub, Backfills(redis).shown)))
+    parts = Parts(engine, settings.api_tokens_required, hub, Backfills(redis).shown)
+    app.mount(PREFIX, create_api(parts))
+    app.mount("/", create_dashboard(parts))
     app.stopping = hub.close
     works.append(hub.run)
     closing += redis.aclose, engine.dispose
