@@ -51,6 +51,8 @@ BACKFILLS = "gitpulse:backfills"
 FILLINGS = "gitpulse:fillings"
 """Hash: name of a request -> `Filling`, its progress and later its end, until there is another request of this name."""
 
+HOOKS = "gitpulse:hooks"
+"""Hash: `namespace/name` of a GitPulseProject, with `/<project id>` for one of a group's -> `HookReport`."""
 TEAMS = "gitpulse:teams"
 """Hash: `namespace/name` of a GitPulseTeam -> sealed `Team`. It is whole when the directory is complete."""
 
@@ -210,6 +212,25 @@ class Filling(msgspec.Struct, frozen=True):
     def is_of(self, request: Backfill) -> bool:
         """Whether it is about this request, and not another one of the same name."""
         return (self.since, self.until, self.parent) == (request.since, request.until, request.parent)
+
+
+class HookReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run of the operator found of a hook, for people; as in the status. It holds no secret."""
+
+    resource: str
+    state: str
+    """`hook_state` of the operator."""
+    reason: str = ""
+    message: str = ""
+    instance: str = ""
+    kind: str = ""
+    path: str = ""
+    hook_id: str = ""
+    number: int = 0
+    """GitLab's id of the hook; 0: there is none."""
+    secret: dict[str, Any] = {}
+    revivals: dict[str, Any] = {}
+    repair: dict[str, Any] = {}
 
 
 def hook_id(installation_key: bytes, owner: str, parent: str) -> str:

@@ -27,10 +27,12 @@ from gitpulse_service.contract import (
     DIRECTORY_CHANGES_KEPT,
     DIRECTORY_SHARDS,
     FILLINGS,
+    HOOKS,
     TEAMS,
     Access,
     Backfill,
     Filling,
+    HookReport,
     Route,
     Sealed,
     Team,
@@ -134,6 +136,14 @@ class RedisDirectory:
             together.hset(FILLINGS, request.name, cast("Any", msgspec.json.encode(Filling.begun(request))))
             together.hdel(feedback_key(request.name), "off")
             await self._run(together.execute())
+
+    async def report(self, key: str, report: HookReport) -> None:
+        encoded = msgspec.json.encode(report)
+        if await self._run(self._redis.hget(HOOKS, key)) != encoded:
+            await self._run(self._redis.hset(HOOKS, key, cast("Any", encoded)))
+
+    async def withdraw_report(self, key: str) -> None:
+        await self._run(self._redis.hdel(HOOKS, key))
 
     async def teams(self) -> list[tuple[str, str]]:
         keys = cast("list[bytes]", await self._run(cast("Any", self._redis.hkeys(TEAMS))))

@@ -89,6 +89,7 @@ async def leave(resource: Resource, found: Findings, world: World) -> None:
     world.memory.group(resource.ref).listed_at = None
     for ref in refs:
         if found.parent and found.parent.key == f"project/{ref.member}":  # its hook is the one that stands now
+            await world.directory.withdraw_report(ref.key)
             world.inventory.drop(ref)
         else:
             found.wake += _send_off(ref, world)

@@ -249,7 +249,8 @@ async def remove(gitlab: GitLab, parent: Parent, desired: DesiredHook) -> None:
 
 
 async def withdraw_route(resource: Resource, found: Findings, world: World) -> None:
-    """Has receivers forget it."""
+    """Has receivers forget it, and people."""
+    await world.directory.withdraw_report(resource.ref.key)
     if found.parent:
         await world.directory.withdraw(url_id(resource, found.parent, world))
 

@@ -19,7 +19,7 @@ from gitpulse_operator.domain.spec import ConnectionSpec
 from gitpulse_operator.inventory import Inventory
 from gitpulse_operator.reconcile.memory import Memory
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
-from gitpulse_service.contract import Access, Backfill, Route, Team
+from gitpulse_service.contract import Access, Backfill, HookReport, Route, Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,14 @@ class Directory(Protocol):
 
     async def hand_over(self, request: Backfill) -> None:
         """Asks workers for a backfill, in place of one of the same hook that they are not done with."""
+        ...
+
+    async def report(self, key: str, report: HookReport) -> None:
+        """Tells people of a hook, unless they know just that already."""
+        ...
+
+    async def withdraw_report(self, key: str) -> None:
+        """Tells them no more of it."""
         ...
 
     async def teams(self) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from gitpulse_operator.domain.fleet import MOST_SHOWN
 from gitpulse_operator.domain.rotation import secret_current
 from gitpulse_operator.errors import CredentialsError, OperatorError, TargetNotFound
 from gitpulse_operator.reconcile.findings import ANSWERED, Findings
-from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
+from gitpulse_operator.reconcile.resource import Body, Note, Outcome, Resource, mapping
 
 
 def outcome(
@@ -68,6 +68,8 @@ def outcome(
         }
     if found.repair:
         status["repair"] = found.repair
+    if revivals := _revivals(resource, found, now):
+        status["revivals"] = revivals
     if resource.requested:
         status["lastHandledReconcileAt"] = resource.requested
     status |= {ANSWERED[asker]: value for asker, value in found.rotations_answered.items() if value is not None}
@@ -145,6 +147,14 @@ def _counts(found: Findings, conditions: Sequence[Condition]) -> dict[str, int]:
         "disabled": int(disabled),
         "failing": int(broken and not installed),
     }
+
+
+def _revivals(resource: Resource, found: Findings, now: datetime) -> Body:
+    before = mapping(resource.status.get("revivals"))
+    count = before.get("count")
+    return (
+        {"count": (count if isinstance(count, int) else 0) + 1, "lastAt": timestamp(now)} if found.revived else before
+    )
 
 
 def _phase(found: Findings) -> dict[str, object]:

@@ -27,6 +27,11 @@ class Ref:
         return f"{self.kind} {self.namespace}/{self.name}" + (f" (project {self.member})" if self.member else "")
 
     @property
+    def key(self) -> str:
+        """Its name among the reports of hooks."""
+        return f"{self.namespace}/{self.name}" + (f"/{self.member}" if self.member else "")
+
+    @property
     def whole(self) -> Ref:
         """The resource that this is one project of, or is."""
         return Ref(self.kind, self.namespace, self.name)

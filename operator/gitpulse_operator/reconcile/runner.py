@@ -6,13 +6,14 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitpulse_operator.domain.patch import merge_patch, merged
 from gitpulse_operator.errors import Defect, OperatorError
 from gitpulse_operator.metrics import QUEUE_RETRIES, RECONCILE_ERRORS, RECONCILE_TIME, RECONCILE_TOTAL, STATUS_WRITES
 from gitpulse_operator.names import CONNECTION, PROJECT, TEAM
 from gitpulse_operator.reconcile.connection import reconcile_connection
+from gitpulse_operator.reconcile.hook_report import hook_report
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.project import cleanup_project, reconcile_project
 from gitpulse_operator.reconcile.resource import Body, Outcome, Ref, Resource, mapping
@@ -144,6 +145,9 @@ class Runner:
                 self._inventory.drop(resource.ref)
                 return None
             self._inventory.put(resource.ref, after)
+            resource = replace(resource, status=Resource.from_body(after).status)
+        if kind == PROJECT:
+            await self._world.directory.report(resource.ref.key, hook_report(resource, self._world))
         for ref in outcome.wake:
             self._wake(ref, 0.0)
         for note in outcome.notes:

@@ -35,6 +35,10 @@ async def _none() -> Sequence[Mapping[str, Any]]:
     return ()
 
 
+async def _nothing() -> Mapping[str, float]:
+    return {}
+
+
 @dataclass(slots=True)
 class Parts:
     """What the API stands on, and what it remembers for a while."""
@@ -44,6 +48,10 @@ class Parts:
     hub: Hub
     backfills: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = _none
     """How far each has come: `name`, `state`, and what else is known."""
+    hooks: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = _none
+    """Those that the operator looks after, as `models.Hook` has them."""
+    health: Callable[[], Awaitable[Mapping[str, float]]] = _nothing
+    """What waits to be counted: `deliveries`, `bytes`, `oldest` (seconds), and `dead_letters`."""
     remembered: dict[object, tuple[float, Any]] = field(default_factory=dict)
 
     async def remember(self, what: object, ask: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
@@ -123,6 +131,14 @@ class Caller:
             detail = f"several GitLab instances have a project {name}; add instance= with one of: {choices}"
             raise Problem(HTTPStatus.CONFLICT, detail)
         return found[0]
+
+    async def hooks(self) -> list[Mapping[str, Any]]:
+        """Those that this caller may see: all, or of the projects that they may see. Raises LogUnavailable too."""
+        found = await self.parts.hooks()
+        if self.teams is None:
+            return [*found]
+        mine = {(project.instance, project.path) for project in await self.projects()}
+        return [hook for hook in found if (hook["instance"], hook["path"]) in mine]
 
     async def names(self, keys: Collection[int]) -> dict[int, str]:
         """Of those projects that this caller may see: paths, behind their GitLab where several have the same."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -148,6 +148,28 @@ class Backfill(BaseModel):
 
     name: str = Field(examples=["project/42"])
     state: str = Field(description="Running, Done or Failed.", examples=["Running"])
+
+
+class Hook(BaseModel):
+    """A hook that the operator looks after, or a resource that has none yet."""
+
+    resource: str = Field(description="`namespace/name` of the GitPulseProject.", examples=["default/website"])
+    state: str = Field(
+        description="delivering, quiet, new, refused, unreachable, disabled, failing, suspended or unknown."
+    )
+    reason: str = Field(examples=["Proven"])
+    message: str = Field(description="Why, and what to do.")
+    instance: str | None = Field(examples=["https://gitlab.example.com"])
+    kind: str | None = Field(description="Project or Group.", examples=["Project"])
+    path: str | None = Field(examples=["acme/website"])
+    hook: int | None = Field(description="GitLab's id of it.", examples=[7])
+    url: str | None = Field(description="Its page in GitLab.")
+    last_delivery_at: datetime | None = Field(description="The last authentic one.")
+    last_refused_at: datetime | None
+    refused_reason: str | None
+    secret: dict[str, Any] = Field(description="As `status.secret`: generation, type, phase, rotatedAt.")
+    revivals: dict[str, Any] = Field(description="As `status.revivals`: count, lastAt.")
+    repair: dict[str, Any] = Field(description="As `status.repair`: the last gap that was filled.")
 
 
 class ProblemDetails(BaseModel):

@@ -1,4 +1,4 @@
-"""What there is: projects, teams, people, backfills; and what was counted just now."""
+"""What there is: projects, teams, people, hooks, backfills; and what was counted just now."""
 
 from __future__ import annotations
 
@@ -83,6 +83,14 @@ async def backfills(
     found = {it["name"]: it for it in await caller.parts.backfills()}
     shown, following = page(found, lambda name: [name], asked, request, response)
     return models.ListOf(items=[models.Backfill.model_validate(found[name]) for name in shown], next=following)
+
+
+@router.get("/hooks", tags=["projects"])
+async def hooks(asked: AskPage, caller: AnyCaller, request: Request, response: Response) -> models.ListOf[models.Hook]:
+    """The hooks that the operator looks after, and whether they deliver; for a token of teams, of their projects."""
+    found = {(it["resource"], it["path"] or ""): it for it in await caller.hooks()}
+    shown, following = page(found, lambda key: key, asked, request, response)
+    return models.ListOf(items=[models.Hook.model_validate(found[key]) for key in shown], next=following)
 
 
 @stream.get("/live", tags=["live"], response_class=EventSourceResponse)

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from fastapi import FastAPI
@@ -21,6 +22,7 @@ from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import CannotServe, LogUnavailable
 from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.connection import connect
+from gitpulse_service.log.hooks import Hooks
 from gitpulse_service.log.live import Live
 from gitpulse_service.log.redis_log import RedisEventLog
 from gitpulse_service.receiver import backlog, tracing
@@ -105,7 +107,7 @@ def create_app(settings: ServiceSettings | None = None, *, metrics_port: int | N
     app.stopping = lambda: None
     _add_health(app, parts.log, parts.directory)
     if settings.database_url is not None:
-        _add_query_api(app, settings, settings.database_url, works, closing)
+        _add_query_api(app, settings, settings.database_url, parts.log, works, closing)
     return app
 
 
@@ -146,7 +148,12 @@ class _Parts:
 
 
 def _add_query_api(
-    app: Receiver, settings: ServiceSettings, database_url: str, works: list[_Work], closing: list[_Work]
+    app: Receiver,
+    settings: ServiceSettings,
+    database_url: str,
+    log: RedisEventLog,
+    works: list[_Work],
+    closing: list[_Work],
 ) -> None:
     """Serves the numbers too; adds what runs beside that, and what closes it."""
     # SQLAlchemy takes long to import, and a receiver without a database never needs it.
@@ -156,7 +163,8 @@ def _add_query_api(
 
     engine, redis = create_engine(database_url), connect(settings.redis_url)
     hub = Hub(Live(redis).updates)
-    parts = Parts(engine, settings.api_tokens_required, hub, Backfills(redis).shown)
+    backfills, hooks, health = Backfills(redis).shown, Hooks(redis).shown, partial(backlog.health, log)
+    parts = Parts(engine, settings.api_tokens_required, hub, backfills, hooks, health)
     app.mount(PREFIX, create_api(parts))
     app.mount("/", create_dashboard(parts))
     app.stopping = hub.close

@@ -28,3 +28,10 @@ async def watch(log: EventLog) -> None:
                 metrics.BACKLOG_DELIVERIES.labels(partition).set(waiting)
                 metrics.BACKLOG_OLDEST.labels(partition).set(found.oldest[partition])
         await asyncio.sleep(PAUSE)
+
+
+async def health(log: EventLog) -> dict[str, float]:
+    """What waits to be counted, for people: `deliveries`, `bytes`, `oldest` in seconds, and `dead_letters`."""
+    found = await log.survey()
+    waiting, oldest = sum(found.deliveries.values()), max(found.oldest.values(), default=0.0)
+    return {"deliveries": waiting, "bytes": found.bytes, "oldest": oldest, "dead_letters": found.dead_letters}
