@@ -1,11 +1,11 @@
-"""What there is: projects, teams, people, backfills, page by page."""
+"""What there is: projects, teams, people, hooks, backfills, page by page."""
 
 from __future__ import annotations
 
 import pytest
 
 from gitpulse_service.errors import LogUnavailable
-from gitpulse_service.store import keys, tables
+from gitpulse_service.store import keys, tables, tokens
 from gitpulse_service.store.engine import create_engine
 from harness import office
 from harness.processes import free_port
@@ -81,6 +81,31 @@ async def test_backfills_tell_how_far_they_are(engine):
 
     async with client_of(engine, backfills=backfills) as client:
         assert (await client.get("backfills")).json()["items"] == await backfills()
+
+
+def hook(path, **more):
+    place = {"resource": f"default/{path}", "path": f"acme/{path}", "instance": office.GITLAB, "kind": "Project"}
+    said = dict.fromkeys(("hook", "url", "last_delivery_at", "last_refused_at", "refused_reason"))
+    return {**place, **said, "state": "new", "reason": "", "message": "", "secret": {}, "revivals": {}, "repair": {}}
+
+
+async def test_hooks_are_shown_to_whom_their_projects_are(engine):
+    async def hooks():
+        return [hook("website"), hook("api"), hook("nobodys")]
+
+    async with client_of(engine, hooks=hooks) as client:
+        assert [it["path"] for it in (await client.get("hooks")).json()["items"]] == [
+            "acme/api",
+            "acme/nobodys",
+            "acme/website",
+        ]
+    await office.settle(engine)
+    token = await tokens.create(engine, "a", ["ops"], None)
+    async with client_of(engine, tokens_required=True, hooks=hooks) as client:
+        answer = await client.get("hooks", headers={"Authorization": f"Bearer {token}"})
+        seen = {it["path"] for it in answer.json()["items"]}
+        mine = await client.get("projects", headers={"Authorization": f"Bearer {token}"})
+        assert seen == {it["path"] for it in mine.json()["items"]} != set()
 
 
 async def test_a_redis_that_is_away_is_503(engine):
