@@ -8,9 +8,11 @@ ARGS   ?=
 # Tests in which minutes of alerts go by, and little else: they run beside each other, before the others.
 WAITING := $(wildcard tests/cluster/test_alerts*.py)
 LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make locks'
+# `--strict`: what could not be looked up is a failure, for it says nothing.
+AUDIT  := $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip --progress-spinner off
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chart-test kind-test check format docs bench soak clean locks images
+.PHONY: help setup demo test chart-test kind-test check audit format docs bench soak clean locks images
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+audit: setup ## Look for known vulnerabilities in what images are made of (locks/); needs PyPI's advisories
+	@for part in operator service build; do $(AUDIT) -r locks/$$part.txt || exit 1; done
 
 format: setup ## Format the code
 	@$(BIN)/ruff format .

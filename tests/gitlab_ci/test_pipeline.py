@@ -23,7 +23,7 @@ from harness.registry import registry_server
 PIPELINE = ROOT / ".gitlab-ci.yml"
 VERSION = "0.1.0"
 ALWAYS = {
-    *("check", "version", "test: [3.11.14]", "test: [3.13.9]", "demo", "chart", "package", "kind"),
+    *("check", "version", "audit", "test: [3.11.14]", "test: [3.13.9]", "demo", "chart", "package", "kind"),
     *("images: [operator]", "images: [service]"),
 }
 RELEASED = (
