@@ -69,6 +69,12 @@ async def test_authentic_and_wanted(client, redis_url):
     assert counted("accepted") == before + 1
 
 
+async def test_a_managed_hook_speaks_for_its_own_gitlab_alone(client, redis_url):
+    await client.deliver("managed", token="new", name="one", X_Gitlab_Instance="https://other.example")
+    (entry,) = await stored(redis_url)
+    assert entry.envelope.instance == "https://gitlab.example.com"
+
+
 async def test_a_managed_hook_notes_the_secret_that_proved_it(client, redis, redis_url):
     assert (await client.deliver("managed", token="new", name="one")).json()["status"] == "accepted"
     assert (await client.deliver("managed", token="old", name="two")).json()["status"] == "accepted"
