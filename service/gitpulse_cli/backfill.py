@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from rich.console import Console
-
 from gitpulse_cli.errors import CommandError
+from gitpulse_cli.output import Format, console, show as show_rows
 from gitpulse_service.contract import Access, Backfill, Filling, SettingsError
 from gitpulse_service.errors import GitLabFailed
 from gitpulse_service.log.accesses import Accesses
@@ -20,7 +17,6 @@ from gitpulse_service.log.connection import connect
 from gitpulse_service.settings import ServiceSettings
 from gitpulse_service.worker.gitlab_api import GitLab
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
 LOOK_EVERY = 0.5
 """Seconds."""
 
@@ -42,15 +38,11 @@ async def run(project: str, since: datetime, *, url: str, token: str) -> None:
         await _follow(Backfills(redis), await Backfills(redis).ask(wanted), project)
 
 
-async def show(*, as_json: bool) -> None:
+async def show(output: Format) -> None:
     """Prints how far all backfills have come."""
     async with connect(ServiceSettings.load().redis_url) as redis:
         rows = await Backfills(redis).shown()
-    if as_json:
-        sys.stdout.write(json.dumps(rows) + "\n")
-        return
-    for row in rows:
-        sys.stdout.write("{state:8} {name} since {since}: {done} of {projects} projects {rows} {error}\n".format(**row))
+    show_rows(rows, output)
     if not rows:
         console.print("no backfills")
 

@@ -2,76 +2,104 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from gitpulse_cli.output import Format, Output, console, dump, show as show_rows
 from gitpulse_service.errors import WrongLetter
-from gitpulse_service.log.connection import connect
-from gitpulse_service.log.dead_letters import DeadLetters
-from gitpulse_service.settings import ServiceSettings
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from gitpulse_service.log.dead_letters import DeadLetters
+
+T = TypeVar("T")
+deadletters = typer.Typer(help="Look after deliveries that could not be counted.", no_args_is_help=True)
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="As `list` shows them.")]
+Every = Annotated[bool, typer.Option("--all", help="All there are, in the place of ids.")]
 
 
-async def show_list(*, limit: int, as_json: bool) -> None:
-    """Prints a table, or a JSON list, on standard output."""
-    async with _opened() as letters:
-        rows = [letter.summary() async for letter in letters.newest(limit)]
-    if as_json:
-        sys.stdout.write(json.dumps(rows) + "\n")
-    elif rows:
-        table = Table(*rows[0])
-        for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row.values()))
-        Console().print(table)
-    else:
+@deadletters.command("list")
+def list_letters(
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50, output: Output = Format.TABLE
+) -> None:
+    """List dead letters, the newest first: id, when, hook, event, reason, size of the body."""
+
+    async def rows(letters: DeadLetters) -> list[dict[str, str | int]]:
+        return [letter.summary() async for letter in letters.newest(limit)]
+
+    found = _with(rows)
+    show_rows(found, output)
+    if not found:
         console.print("no dead letters")
 
 
-async def show(letter_id: str, *, raw: bool) -> None:
-    """Prints what is known of it and its body, or (raw) the body's very bytes."""
-    async with _opened() as letters:
-        (letter,) = await letters.find([letter_id])
+@deadletters.command()
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Print the body alone, as it came.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show one dead letter: what is known of the delivery, and its body."""
+    (found,) = _with(lambda letters: letters.find([letter]))
     if raw:
-        sys.stdout.buffer.write(letter.body)
-        return
-    head = "".join(f"{name}: {value}\n" for name, value in letter.headers().items())
-    sys.stdout.write(f"{head}\n{letter.pretty()}\n")
+        sys.stdout.buffer.write(found.body)
+    elif output is not Format.TABLE:
+        dump({**found.headers(), "body": found.body.decode(errors="backslashreplace")}, output)
+    else:
+        head = "".join(f"{name}: {value}\n" for name, value in found.headers().items())
+        sys.stdout.write(f"{head}\n{found.pretty()}\n")
 
 
-async def retry(ids: Sequence[str], *, every: bool) -> None:
-    """Puts them back; of all, those that can be."""
-    _check(ids, every=every)
-    async with _opened() as letters:
-        done, stay = await letters.retry_all() if every else (await letters.retry(await letters.find(ids)), 0)
+@deadletters.command()
+def retry(ids: Ids = None, every: Every = False) -> None:
+    """Put dead letters back into the event log, to be counted, for example after an upgrade that can.
+
+    What was malformed cannot be put back; `--all` leaves it where it is.
+    """
+    chosen = _chosen(ids, every=every)
+
+    async def put_back(letters: DeadLetters) -> tuple[int, int]:
+        return await letters.retry_all() if every else (await letters.retry(await letters.find(chosen)), 0)
+
+    done, stay = _with(put_back)
     console.print(f"{done} put back" + (f", {stay} stay: nothing in them can be counted" if stay else ""))
 
 
-async def drop(ids: Sequence[str], *, every: bool, sure: bool) -> None:
-    """Asks, unless `sure`, and removes them."""
-    _check(ids, every=every)
-    async with _opened() as letters:
-        chosen = await letters.find(ids)
-        count = await letters.count() if every else len(chosen)
-        if count and not sure:
+@deadletters.command()
+def drop(
+    ids: Ids = None, every: Every = False, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Remove dead letters for good."""
+    chosen = _chosen(ids, every=every)
+
+    async def remove(letters: DeadLetters) -> int:
+        found = await letters.find(chosen)
+        count = await letters.count() if every else len(found)
+        if count and not yes:
             typer.confirm(f"Drop {count} dead letters for good?", abort=True, err=True)
-        console.print(f"{await letters.drop_all() if every else await letters.drop(chosen)} dropped")
+        return await letters.drop_all() if every else await letters.drop(found)
+
+    console.print(f"{_with(remove)} dropped")
 
 
-def _check(ids: Sequence[str], *, every: bool) -> None:
+def _chosen(ids: Sequence[str] | None, *, every: bool) -> Sequence[str]:
     if every == bool(ids):
         raise WrongLetter("name dead letters by their ids, or say --all")
+    return ids or []
 
 
-@contextlib.asynccontextmanager
-async def _opened() -> AsyncIterator[DeadLetters]:
-    settings = ServiceSettings.load()
-    async with connect(settings.redis_url) as client:
-        yield DeadLetters(client, settings.partitions)
+def _with(work: Callable[[DeadLetters], Awaitable[T]]) -> T:
+    from gitpulse_service.log.connection import connect
+    from gitpulse_service.log.dead_letters import DeadLetters
+    from gitpulse_service.settings import ServiceSettings
+
+    async def run() -> T:
+        settings = ServiceSettings.load()
+        async with connect(settings.redis_url) as client:
+            return await work(DeadLetters(client, settings.partitions))
+
+    return asyncio.run(run())

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gitpulse_cli import children, figures
 from gitpulse_cli.errors import CommandError
+from gitpulse_cli.output import Format, console
 from gitpulse_cli.report import Check, Report
 from gitpulse_operator.local import reconcile_folder
 from gitpulse_operator.settings import OperatorSettings
@@ -34,7 +35,6 @@ from gitpulse_sim.seed import demo_world
 from gitpulse_sim.server import PORT as SIMULATOR_PORT, serving
 from gitpulse_sim.truth import facts
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
 STARTING = 20.0
 """Seconds that the receiver may take to read the hooks that the operator has published."""
 COUNTING = 60.0
@@ -52,7 +52,7 @@ class Services:
     installation_key: bytes
 
 
-async def run(*, examples: Path | None, days: int, once: bool, as_json: bool) -> bool:
+async def run(*, examples: Path | None, days: int, once: bool, output: Format) -> bool:
     """Runs the demo until Ctrl-C, or until the checks are done. Returns whether every number agrees."""
     task = asyncio.current_task()
     assert task
@@ -61,13 +61,13 @@ async def run(*, examples: Path | None, days: int, once: bool, as_json: bool) ->
         folder = Path(name)
         port = children.free_port(SIMULATOR_PORT)
         async with serving(demo_world(), port=port) as forge, _services(folder) as services:
-            console.print(f"[bold]GitPulse demo[/]: a GitLab with two projects and six people at {forge.world.url}")
+            console.print(
+                f"[bold]GitPulse demo[/]: a GitLab with two projects and six people at {forge.world.url}", markup=True
+            )
             await _provision(_manifests(examples, folder, forge.world.url), folder, services)
             report = await _replay_and_check(forge, days, services)
-            report.show(console)
-            if as_json:
-                sys.stdout.write(report.as_json() + "\n")
-                sys.stdout.flush()
+            report.show(output)
+            sys.stdout.flush()
             if not once:
                 _show_addresses(forge, services)
                 with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it ends
@@ -141,7 +141,7 @@ async def _provision(manifests: Path, folder: Path, services: Services) -> None:
     )
     for found in await reconcile_folder(settings, [manifests], state=folder / "state.json"):
         mark = "[green]✓[/]" if found.ready.status == "True" else "[red]✗[/]"
-        console.print(f"  {mark} {found.ref}: {found.ready.message}")
+        console.print(f"  {mark} {found.ref}: {escape(found.ready.message)}", markup=True)
         if found.ready.status != "True":
             raise CommandError(f"{found.ref} is not ready: {found.ready.message}")
     async with aiohttp.ClientSession() as session:

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gitpulse_cli import people, tokens
+from gitpulse_cli.deadletters import deadletters
 from gitpulse_cli.errors import CommandError, WrongInput
+from gitpulse_cli.hooks import hooks
+from gitpulse_cli.output import Format, Output
+from gitpulse_cli.projects import projects
+from gitpulse_cli.status import status
 from gitpulse_operator.errors import OperatorError
 from gitpulse_service.contract import SettingsError
 from gitpulse_service.errors import ServiceError, WrongLetter, WrongToken
@@ -33,9 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-hooks = typer.Typer(help="Look after what is in GitLab.", no_args_is_help=True)
+app.command()(status)
+app.command()(projects)
 app.add_typer(hooks, name="hooks")
-deadletters = typer.Typer(help="Look after deliveries that could not be counted.", no_args_is_help=True)
 app.add_typer(deadletters, name="deadletters")
 secret = typer.Typer(help="Secrets of hooks that are configured by hand.", no_args_is_help=True)
 app.add_typer(secret, name="secret")
@@ -61,10 +66,6 @@ class Sample(StrEnum):
     PIPELINE = "pipeline"
 
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="As `list` shows them.")]
-Every = Annotated[bool, typer.Option("--all", help="All there are, in the place of ids.")]
-
-
 def _port(default: int, text: str) -> int:
     option: int = typer.Option(default, "--port", help=text, min=1, max=65535)
     return option
@@ -83,16 +84,16 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="End after the checks; exit code 0 only if every number agrees.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
     examples: Annotated[
         Path | None, typer.Option(help="Folder of resources to provision.", exists=True, file_okay=False)
     ] = None,
     days: Annotated[int, typer.Option(help="Days of activity to replay.", min=1, max=90)] = 14,
+    output: Output = Format.TABLE,
 ) -> None:
     """Run all of GitPulse on this machine, against a simulated GitLab, and check its numbers."""
     from gitpulse_cli import demo as command
 
-    ok = asyncio.run(command.run(examples=examples, days=days, once=once, as_json=as_json))
+    ok = asyncio.run(command.run(examples=examples, days=days, once=once, output=output))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -182,19 +183,19 @@ def backfill(
     token_file: Annotated[
         Path | None, typer.Option(help="A token for it, in the place of what workers have.", exists=True)
     ] = None,
-    status: Annotated[bool, typer.Option("--status", help="Show all backfills, and ask for none.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --status: as JSON.")] = False,
+    shown: Annotated[bool, typer.Option("--status", help="Show all backfills, and ask for none.")] = False,
+    output: Output = Format.TABLE,
 ) -> None:
     """Have workers fetch a project's history from GitLab. They go on if this is ended; run it again to look."""
     from gitpulse_cli import backfill as command
 
-    if status == bool(project):
+    if shown == bool(project):
         raise typer.BadParameter("name a project, or say --status")
     if project:
         token = token_file.read_text().strip() if token_file else ""
         asyncio.run(command.run(project, command.begin(days, since), url=url, token=token))
     else:
-        asyncio.run(command.show(as_json=as_json))
+        asyncio.run(command.show(output))
 
 
 @secret.command()
@@ -215,6 +216,7 @@ def send(
     instance: Annotated[
         str, typer.Option(help="The GitLab that it says it comes from.")
     ] = "https://gitlab.example.com",
+    output: Output = Format.TABLE,
 ) -> None:
     """Send a delivery to a URL as GitLab does for its Test button: a made-up event of acme/website, signed.
 
@@ -222,13 +224,14 @@ def send(
     """
     from gitpulse_cli import send as command
 
-    raise typer.Exit(0 if asyncio.run(command.run(event, url, secret_file, instance)) else 1)
+    raise typer.Exit(0 if asyncio.run(command.run(event.value, url, secret_file, instance, output)) else 1)
 
 
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The request as captured; `-`: standard input.")],
     secret_file: SecretFile = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Say whether a captured request is authentic, as the receiver would, and if not, what is wrong with it.
 
@@ -236,71 +239,7 @@ def verify(
     """
     from gitpulse_cli import verify as command
 
-    raise typer.Exit(0 if command.run(file, secret_file) else 1)
-
-
-@hooks.command()
-def orphans(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove them from GitLab.")] = False,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
-    ] = None,
-    state: Annotated[Path | None, typer.Option(help="What was kept of the folder's resources.", dir_okay=False)] = None,
-    output: Annotated[str, typer.Option(help="`table` or `json`.", metavar="FORMAT")] = "table",
-) -> None:
-    """List hooks of this installation that no GitPulseProject wants any more, over all GitLabConnections.
-
-    Exit code 0: none is left, 1: some are, 2: none was found, but not everything could be looked at.
-    """
-    from gitpulse_cli import hooks as command
-
-    if output not in ("table", "json"):
-        raise typer.BadParameter(f"`--output` is `table` or `json`, not `{output}`")
-    raise typer.Exit(asyncio.run(command.orphans(folder=folder, state=state, delete=delete, as_json=output == "json")))
-
-
-@deadletters.command("list")
-def list_(
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON on standard output.")] = False,
-) -> None:
-    """List dead letters, the newest first: id, when, hook, event, reason, size of the body."""
-    from gitpulse_cli import deadletters as command
-
-    asyncio.run(command.show_list(limit=limit, as_json=as_json))
-
-
-@deadletters.command()
-def show(
-    letter: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
-    raw: Annotated[bool, typer.Option("--raw", help="Print the body alone, as it came.")] = False,
-) -> None:
-    """Show one dead letter: what is known of the delivery, and its body."""
-    from gitpulse_cli import deadletters as command
-
-    asyncio.run(command.show(letter, raw=raw))
-
-
-@deadletters.command()
-def retry(ids: Ids = None, every: Every = False) -> None:
-    """Put dead letters back into the event log, to be counted, for example after an upgrade that can.
-
-    What was malformed cannot be put back; `--all` leaves it where it is.
-    """
-    from gitpulse_cli import deadletters as command
-
-    asyncio.run(command.retry(ids or [], every=every))
-
-
-@deadletters.command()
-def drop(
-    ids: Ids = None, every: Every = False, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
-) -> None:
-    """Remove dead letters for good."""
-    from gitpulse_cli import deadletters as command
-
-    asyncio.run(command.drop(ids or [], every=every, sure=yes))
+    raise typer.Exit(0 if command.run(file, secret_file, output) else 1)
 
 
 def run() -> None:

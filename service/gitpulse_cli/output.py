@@ -28,8 +28,13 @@ class Format(StrEnum):
 Output = Annotated[Format, typer.Option("--output", "-o", help="What to print it in.")]
 
 
-def show(rows: Iterable[Mapping[str, Any]], output: Format, *, columns: Sequence[str] | None = None) -> None:
-    """Prints rows of the same fields. A table has the `columns`, else all of them; JSON and YAML a list of objects."""
+def show(
+    rows: Iterable[Mapping[str, Any]], output: Format, *, columns: Sequence[str] | None = None, title: str = ""
+) -> None:
+    """Prints rows of the same fields. A table has the `columns`, else all of them; JSON and YAML a list of objects.
+
+    A `title` stands above a table that is not empty, apart from what was before.
+    """
     rows = list(rows)
     if output is not Format.TABLE:
         dump(rows, output)
@@ -38,9 +43,24 @@ def show(rows: Iterable[Mapping[str, Any]], output: Format, *, columns: Sequence
         table = Table(*(name.replace("_", " ") for name in shown), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(Text(cell(row.get(name))) for name in shown))
-        # A pipe is no terminal of 80 columns: nothing is cut off or wrapped there.
-        width = None if sys.stdout.isatty() else max(80, Console(width=10_000).measure(table).maximum)
-        Console(width=width).print(table)
+        _print(table, title)
+
+
+def facts(about: Mapping[str, Any]) -> None:
+    """Prints what is known of one thing, a line each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in about.items():
+        table.add_row(Text(name.replace("_", " "), "bold"), Text(cell(value)))
+    _print(table)
+
+
+def _print(table: Table, title: str = "") -> None:
+    # A pipe is no terminal of 80 columns: nothing is cut off or wrapped there.
+    width = None if sys.stdout.isatty() else max(80, Console(width=10_000).measure(table).maximum)
+    screen = Console(width=width)
+    if title:
+        screen.print(f"\n[bold]{title}[/]", highlight=False)
+    screen.print(table)
 
 
 def dump(value: object, output: Format) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+from gitpulse_cli.output import Format, Output, console, show
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,10 +18,8 @@ if TYPE_CHECKING:
     from gitpulse_service.store.roster import Resolved
 
 T = TypeVar("T")
-console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 teams = typer.Typer(help="Look after teams where there is no Kubernetes.", no_args_is_help=True)
 people = typer.Typer(help="Look after who is who.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON on standard output.")]
 
 
 @teams.command()
@@ -43,18 +38,21 @@ def apply(
 
 
 @teams.command("list")
-def list_teams(as_json: AsJson = False) -> None:
+def list_teams(output: Output = Format.TABLE) -> None:
     """List the teams: source, time zone, members."""
     from gitpulse_service.store.people import whole
 
     known = with_store(whole)
     members = {name: sorted(person for team, person in known.members if team == name) for name in known.teams}
-    rows = [(name, source, zone, members[name]) for name, (source, zone) in sorted(known.teams.items())]
-    show(("team", "source", "time_zone", "members"), rows, as_json=as_json)
+    rows = [
+        {"team": name, "source": source, "time_zone": zone, "members": members[name]}
+        for name, (source, zone) in sorted(known.teams.items())
+    ]
+    show(rows, output)
 
 
 @people.command("list")
-def list_people(as_json: AsJson = False) -> None:
+def list_people(output: Output = Format.TABLE) -> None:
     """List the people that are known: teams, aliases."""
     from gitpulse_service.store.people import whole
 
@@ -65,29 +63,29 @@ def list_people(as_json: AsJson = False) -> None:
         name: sorted(f"{kind} {value}" for (kind, value), who in known.aliases.items() if who == name)
         for name in persons
     }
-    show(("person", "teams", "aliases"), [(name, teams_of[name], of[name]) for name in persons], as_json=as_json)
+    show([{"person": name, "teams": teams_of[name], "aliases": of[name]} for name in persons], output)
     _warn(known)
 
 
 @people.command()
 def unmatched(
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50, output: Output = Format.TABLE
 ) -> None:
     """List who is counted and matches nobody, the busiest first, and who it may be."""
     from gitpulse_service.store.unmatched import unmatched as find
 
     rows = [
-        (
-            it.name,
-            it.email,
-            it.username,
-            it.commits,
-            it.other,
-            [f"{who} ({why})" for who, why in it.suggestions.items()],
-        )
+        {
+            "name": it.name,
+            "email": it.email,
+            "username": it.username,
+            "commits": it.commits,
+            "other": it.other,
+            "maybe": [f"{who} ({why})" for who, why in it.suggestions.items()],
+        }
         for it in with_store(partial(find, limit=limit))
     ]
-    show(("name", "email", "username", "commits", "other", "maybe"), rows, as_json=as_json)
+    show(rows, output)
 
 
 @people.command()
@@ -130,17 +128,6 @@ def with_store(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
             await engine.dispose()
 
     return asyncio.run(run())
-
-
-def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
-    """A table, or a JSON list, on standard output."""
-    if as_json:
-        sys.stdout.write(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]) + "\n")
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(Text("\n".join(cell) if isinstance(cell, list) else str(cell or "")) for cell in row))
-    Console().print(table)
 
 
 def _warn(whole: Resolved) -> None:

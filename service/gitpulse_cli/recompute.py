@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gitpulse_cli.output import console
 from gitpulse_cli.people import with_store
 from gitpulse_service.settings import ServiceSettings
 from gitpulse_service.store.recompute import recompute
-
-console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run(since: datetime | None) -> None:

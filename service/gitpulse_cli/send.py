@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gitpulse_cli.errors import WrongInput
+from gitpulse_cli.output import Format, dump
 from gitpulse_cli.secrets import given
 from gitpulse_sim.acts import act
 from gitpulse_sim.api.deliveries import sample_event
@@ -35,7 +36,7 @@ CURES = {
 }
 
 
-async def run(event: str, url: str, secret_file: Path | None, instance: str) -> bool:
+async def run(event: str, url: str, secret_file: Path | None, instance: str, output: Format) -> bool:
     """Sends it and prints the answer; whether it was taken. Raises WrongInput."""
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise WrongInput(f"{url} is no URL: it is http:// or https://, a host, and the path of the receiver")
@@ -46,10 +47,16 @@ async def run(event: str, url: str, secret_file: Path | None, instance: str) -> 
     world.url = instance.rstrip("/")
     async with delivering(world) as engine:
         row = await _send(world, engine, event, url, secret)
-    typer.echo(f"{event} to {url}: {row.status or row.error} in {row.execution_duration * 1000:.0f} ms")
     taken = row.status is not None and row.status < 300
-    if not taken and (cure := CURES.get(row.response_status or "")):
-        typer.echo(f"- {cure}")
+    cure = None if taken else CURES.get(row.response_status or "")
+    milliseconds = round(row.execution_duration * 1000)
+    if output is not Format.TABLE:
+        answer = {"status": row.status, "error": row.error or None, "milliseconds": milliseconds}
+        dump({"event": event, "url": url, "taken": taken, **answer, "cure": cure}, output)
+    else:
+        typer.echo(f"{event} to {url}: {row.status or row.error} in {milliseconds} ms")
+        if cure:
+            typer.echo(f"- {cure}")
     return taken
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from gitpulse_cli.people import AsJson, console, show, with_store
+from gitpulse_cli.output import Format, Output, console, show
+from gitpulse_cli.people import with_store
 
 tokens = typer.Typer(help="Look after the query API's tokens.", no_args_is_help=True)
 
@@ -36,15 +37,16 @@ def create(
 
 
 @tokens.command("list")
-def list_tokens(as_json: AsJson = False) -> None:
+def list_tokens(output: Output = Format.TABLE) -> None:
     """List tokens: teams, when they were made, when they end, and were last used (give or take an hour)."""
     from gitpulse_service.store import tokens as store
 
     rows = []
     for it in with_store(store.tokens):
-        moments = (at and at.isoformat() for at in (it.created, it.expires, it.used))
-        rows.append((it.name, "all" if it.teams is None else sorted(it.teams), *moments))
-    show(("name", "teams", "created", "expires", "used"), rows, as_json=as_json)
+        moments = {"created": it.created, "expires": it.expires, "used": it.used}
+        shown = {name: at and at.isoformat() for name, at in moments.items()}
+        rows.append({"name": it.name, "teams": "all" if it.teams is None else sorted(it.teams), **shown})
+    show(rows, output)
 
 
 @tokens.command()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import typer
 
 from gitpulse_cli.errors import WrongInput
+from gitpulse_cli.output import Format, dump
 from gitpulse_cli.secrets import given
 from gitpulse_service.contract import Route
 from gitpulse_service.receiver.verification import TOLERANCE, Refusal, manual_route, verify
@@ -31,18 +32,20 @@ class Captured(NamedTuple):
     body: bytes
 
 
-def run(file: Path, secret_file: Path | None) -> bool:
+def run(file: Path, secret_file: Path | None, output: Format) -> bool:
     """Prints the verdict; whether it is authentic. Raises WrongInput, and SettingsError where the secret is none."""
     request = parse(typer.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes())
     secret = given(secret_file)
     refusal = verdict(manual_route(secret), request, now=time.time())
-    if refusal is None:
-        typer.echo(f"authentic: {_what(request)}")
-        return True
-    typer.echo(f"refused ({refusal}): {_what(request)}")
-    for finding in findings(refusal, request, secret, now=time.time()):
-        typer.echo(f"- {finding}")
-    return False
+    found = list(findings(refusal, request, secret, now=time.time())) if refusal else []
+    if output is not Format.TABLE:
+        about = {"authentic": not refusal, "refusal": refusal and refusal.value, "request": _what(request)}
+        dump({**about, "findings": found}, output)
+    else:
+        typer.echo(f"{f'refused ({refusal})' if refusal else 'authentic'}: {_what(request)}")
+        for finding in found:
+            typer.echo(f"- {finding}")
+    return refusal is None
 
 
 def parse(raw: bytes) -> Captured:

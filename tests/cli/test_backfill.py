@@ -46,7 +46,7 @@ def test_it_follows_a_backfill_to_its_end(gitlab, worker, monkeypatch, name):
         done = gitpulse(name, "--days", "3")
     assert done.returncode == 0, done.stderr
     assert "commits 3" in done.stderr
-    (row,) = json.loads(gitpulse("--status", "--json").stdout)
+    (row,) = json.loads(gitpulse("--status", "-o", "json").stdout)
     assert (row["state"], row["rows"]["commits"], row["projects"], row["done"]) == ("Done", 3, 1, 1)
     assert "project/1" in gitpulse("--status").stdout
 

@@ -42,7 +42,7 @@ def letters(redis_url, run):
         await log.aclose()
 
     asyncio.run(bury())
-    return [row["id"] for row in reversed(json.loads(run("list", "--json")[1]))]
+    return [row["id"] for row in reversed(json.loads(run("list", "-o", "json")[1]))]
 
 
 def backlog(redis_url):
@@ -57,7 +57,7 @@ def backlog(redis_url):
 
 
 def test_they_are_listed_the_newest_first(run, letters):
-    code, out, _ = run("list", "--json")
+    code, out, _ = run("list", "-o", "json")
     malformed, refused = json.loads(out)
     assert code == 0
     assert [malformed[k] for k in ("hook", "event", "reason", "size")] == ["(by hand)", "Push Hook", "not_json", 2]
@@ -68,7 +68,7 @@ def test_they_are_listed_the_newest_first(run, letters):
     code, out, _ = run("list")
     row = next(line for line in out.splitlines() if letters[0] in line)
     assert all(str(value) in row for value in refused.values())
-    assert [row["id"] for row in json.loads(run("list", "--json", "--limit", "1")[1])] == [letters[1]]
+    assert [row["id"] for row in json.loads(run("list", "-o", "json", "--limit", "1")[1])] == [letters[1]]
 
 
 def test_one_is_shown_with_its_headers_and_body(run, letters):
@@ -112,7 +112,7 @@ def test_they_are_dropped_when_that_is_confirmed(run, letters):
     assert code == 1
     assert "Drop 2 dead letters for good?" in err
     assert run("drop", letters[0])[0] == 1, "nobody there to answer"
-    assert len(json.loads(run("list", "--json")[1])) == 2
+    assert len(json.loads(run("list", "-o", "json")[1])) == 2
     assert run("drop", letters[0], stdin="y\n")[0] == 0
     assert run("drop", "--all", "--yes") == (0, "", "1 dropped\n")
     assert run("list") == (0, "", "no dead letters\n")

@@ -9,7 +9,7 @@ GITPULSE = [sys.executable, "-m", "gitpulse_cli"]
 
 def test_the_demo_agrees_with_git_log_and_says_so(tmp_path):
     done = subprocess.run(
-        [*GITPULSE, "demo", "--once", "--json", "--days", "7"],
+        [*GITPULSE, "demo", "--once", "-o", "json", "--days", "7"],
         cwd=tmp_path,
         check=False,
         capture_output=True,

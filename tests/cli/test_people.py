@@ -63,13 +63,13 @@ def test_teams_are_applied_and_listed(run, file):
     assert run("teams", "apply", file) == (0, "", "1 teams, 5 aliases in use\n")
     members = ["Ann Arbor", "Zoë Ångström"]
     listed = [{"team": "acme", "source": "file", "time_zone": "Europe/Berlin", "members": members}]
-    assert json.loads(run("teams", "list", "--json")[1]) == listed
-    (ann, _) = json.loads(run("people", "list", "--json")[1])
+    assert json.loads(run("teams", "list", "-o", "json")[1]) == listed
+    (ann, _) = json.loads(run("people", "list", "-o", "json")[1])
     assert ann["aliases"] == ["email ann@acme.example", "name ann arbor", "username ann"]
     assert "Ann Arbor" in run("people", "list")[1]
     file.write_text("teams: []")
     assert run("teams", "apply", file)[0] == 0
-    assert json.loads(run("teams", "list", "--json")[1]) == []
+    assert json.loads(run("teams", "list", "-o", "json")[1]) == []
 
 
 def test_what_is_claimed_twice_is_told(run, file):
@@ -84,7 +84,7 @@ def test_the_manifests_that_kubernetes_takes_are_taken(run, tmp_path):
         "kind: GitPulseTeam\nmetadata: {name: ops}\nspec: {members: [{name: Ben}]}\n---\nkind: Secret\n"
     )
     assert run("teams", "apply", tmp_path)[0] == 0
-    assert json.loads(run("teams", "list", "--json")[1])[0]["members"] == ["Ben"]
+    assert json.loads(run("teams", "list", "-o", "json")[1])[0]["members"] == ["Ben"]
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,17 @@ def test_a_wrong_file_is_told_by_its_place_and_changes_nothing(run, file, text, 
     assert (code, out) == (1, "")
     assert str(file.parent) in err
     assert said in err
-    assert len(json.loads(run("people", "list", "--json")[1])) == 2
+    assert len(json.loads(run("people", "list", "-o", "json")[1])) == 2
 
 
 def test_who_matches_nobody_is_listed_with_who_it_may_be(run, pushed, file):
     file.write_text(TEAMS.replace("zoe@acme", "zoe@home").replace("Zoë Ångström", "Zoe"))
     run("teams", "apply", file)
-    found = json.loads(run("people", "unmatched", "--json")[1])
+    found = json.loads(run("people", "unmatched", "-o", "json")[1])
     zoe = {row["email"] or row["username"]: (row["commits"], row["other"], row["maybe"]) for row in found}
     assert zoe["zoe@acme.example"] == (1, 0, ["Zoe (has zoe elsewhere)"])
     assert zoe["zoe"] == (0, 1, ["Zoe (has zoe elsewhere)"])
-    assert len(json.loads(run("people", "unmatched", "--limit", "1", "--json")[1])) == 1
+    assert len(json.loads(run("people", "unmatched", "--limit", "1", "-o", "json")[1])) == 1
 
 
 def test_somebody_is_forgotten_when_that_is_confirmed(run, pushed, file):
@@ -133,7 +133,7 @@ def test_somebody_is_forgotten_when_that_is_confirmed(run, pushed, file):
     assert "2 identities, now person-" in err
     assert "1 raw deliveries dropped" in err
     assert 'source "file"' in err
-    assert [row["person"] for row in json.loads(run("people", "list", "--json")[1])] == ["Ann Arbor"]
+    assert [row["person"] for row in json.loads(run("people", "list", "-o", "json")[1])] == ["Ann Arbor"]
     code, _, err = run("people", "forget", "zoe@acme.example", "--erase", "--yes")
     assert (code, "nobody's now" in err) == (0, True)
 

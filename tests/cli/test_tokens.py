@@ -44,10 +44,10 @@ def test_a_token_is_printed_alone_and_works_until_it_is_revoked(run):
 
 
 def test_they_are_listed_without_what_they_open(run):
-    assert run("list", "--json")[1] == "[]\n"
+    assert run("list", "-o", "json")[1] == "[]\n"
     secret = run("create", "all", "--expires", "never")[1].strip()
     run("create", "[bold]web", "--team", "web")
-    (web, every) = sorted(json.loads(run("list", "--json")[1]), key=lambda row: row["name"])
+    (web, every) = sorted(json.loads(run("list", "-o", "json")[1]), key=lambda row: row["name"])
     assert (every["name"], every["teams"], every["expires"], every["used"]) == ("all", "all", None, None)
     assert (web["teams"], web["expires"][:2]) == (["web"], "20")
     code, out, _ = run("list")

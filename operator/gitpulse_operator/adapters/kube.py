@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import os
@@ -45,24 +46,31 @@ class KubeCluster:
         self._namespaces = namespaces
         self._core = client.CoreV1Api(api)
         self._custom = client.CustomObjectsApi(api)
+        self.namespace = "default"
+        """Where a name without one is looked for, as the kubeconfig has it."""
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None = None, *, namespaces: Sequence[str] = (), selector: str = ""
+        cls, kubeconfig: str | None = None, *, context: str = "", namespaces: Sequence[str] = (), selector: str = ""
     ) -> Self:
         """Uses this kubeconfig; else that of `KUBECONFIG` or the home folder; else the pod's service account.
+
+        `context`: the one of the kubeconfig to use, where that is not the current one.
 
         Resources are listed in these namespaces or, if none are given, in all. Of projects it sees those whose labels
         match the selector. Makes no request yet.
         Raises NoKubernetes.
         """
-        configuration = client.Configuration()
+        configuration, namespace = client.Configuration(), None
         path = kubeconfig or os.environ.get("KUBECONFIG") or config.KUBE_CONFIG_DEFAULT_LOCATION
         try:
             if kubeconfig or has_kubeconfig():
                 if not any(Path(part).expanduser().exists() for part in path.split(os.pathsep)):  # noqa: ASYNC240 - at start
                     raise NoKubernetes(f"there is no kubeconfig {path}; set KUBECONFIG to one, or run in a pod")
-                await config.load_kube_config(path, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
+                loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    path, context or None, client_configuration=configuration, persist_config=False
+                )
+                namespace = loader.current_context["context"].get("namespace")
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
@@ -71,7 +79,14 @@ class KubeCluster:
             ) from None
         # Else each request waits for two threads, to look for a proxy and a netrc.
         configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
-        return cls(client.ApiClient(configuration), namespaces, selector)
+        cluster = cls(client.ApiClient(configuration), namespaces, selector)
+        cluster.namespace = namespace or cluster.namespace
+        return cluster
+
+    @property
+    def host(self) -> str:
+        """URL of its API server."""
+        return str(self.api.configuration.host)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -109,11 +124,29 @@ class KubeCluster:
                     _continue=token,
                     _request_timeout=REQUEST_TIMEOUT,
                 )
-                answer = await reached(request)
-                page: Any = answer
+                page: Any = await found(request)
+                if page is None:
+                    raise ClusterUnavailable(
+                        f"this cluster does not know the kind {kind}: install the chart, or: kubectl apply -f crds/"
+                    )
                 bodies += page["items"]
                 token = page["metadata"].get("continue") or None
         return bodies
+
+    async def annotate(self, ref: Ref, annotations: Mapping[str, str]) -> None:
+        """Adds annotations to a resource that is there, or changes them. Raises ClusterUnavailable."""
+        await reached(
+            self._custom.patch_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                ref.namespace,
+                PLURALS[ref.kind],
+                ref.name,
+                {"metadata": {"annotations": dict(annotations)}},
+                _content_type=MERGE_PATCH,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        )
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         known = await found(self._core.read_namespaced_secret(name, namespace, _request_timeout=REQUEST_TIMEOUT))
@@ -251,13 +284,26 @@ async def reached(request: Awaitable[T]) -> T:
     try:
         return await request
     except ApiException as error:
-        kind = {404: _NotThere, 409: AlreadyThere, 422: _Unfit}.get(error.status, ClusterUnavailable)
-        refusal = kind(f"the Kubernetes API refuses: {error.status} {error.reason}")
+        kinds = {403: NotAllowed, 404: _NotThere, 409: AlreadyThere, 422: _Unfit}
+        kind, said = kinds.get(error.status, ClusterUnavailable), _said(error)
+        words = f": {said}" if said and kind is NotAllowed else ""  # they hold nothing of what was sent
+        refusal = kind(f"the Kubernetes API refuses: {error.status} {error.reason}{words}")
         if isinstance(refusal, _Unfit):
-            refusal.said = str(json.loads(error.body or "{}").get("message"))[:LONGEST_QUOTE]
+            refusal.said = said
         raise refusal from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"the Kubernetes API cannot be reached ({type(error).__name__})") from None
+
+
+def _said(error: ApiException) -> str:
+    """Kubernetes' own words, as far as they are worth repeating."""
+    with contextlib.suppress(ValueError, AttributeError):
+        return str(json.loads(error.body or "{}").get("message"))[:LONGEST_QUOTE]
+    return ""
+
+
+class NotAllowed(ClusterUnavailable):
+    """403: our account lacks a right; Kubernetes' own words say which."""
 
 
 class _NotThere(ClusterUnavailable):

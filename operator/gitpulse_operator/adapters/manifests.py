@@ -28,6 +28,10 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, GROUP)
 """A resource's uid is derived from its name: hook URLs stay the same when the state is lost."""
 
 
+REQUESTS = "requests.json"
+"""File beside the state: what was asked for by annotations that are not in the manifests."""
+
+
 class ManifestInvalid(OperatorError):
     """A file that cannot be read as Kubernetes resources."""
 
@@ -38,9 +42,10 @@ class FolderCluster:
     """The resources of some YAML files or folders of them, and a file with the state of each."""
 
     def __init__(self, manifests: Iterable[Path], state: Path) -> None:
-        """Reads them all. Raises ManifestInvalid."""
+        """Reads them all, with the annotations that `annotate` has added. Raises ManifestInvalid."""
         self._path = state
-        self._state: dict[str, dict[str, Any]] = json.loads(state.read_text()) if state.exists() else {}
+        self._requests: dict[str, dict[str, str]] = _kept(state.with_name(REQUESTS))
+        self._state: dict[str, dict[str, Any]] = _kept(state)
         self._secrets: dict[tuple[str, str], dict[str, bytes]] = {}
         self._bodies: dict[Ref, dict[str, Any]] = {}
         for file, document in documents(manifests):
@@ -66,6 +71,12 @@ class FolderCluster:
 
     async def bodies(self, kind: str) -> list[Body]:
         return [body for ref, body in self._bodies.items() if ref.kind == kind]
+
+    async def annotate(self, ref: Ref, annotations: Mapping[str, str]) -> None:
+        """Adds annotations to a resource, beside the files: whoever reads the folder next sees them."""
+        kept = _kept(self._path.with_name(REQUESTS))
+        kept[_key(ref)] = self._requests[_key(ref)] = {**kept.get(_key(ref), {}), **annotations}
+        _write(self._path.with_name(REQUESTS), kept)
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         if given := self._secrets.get((namespace, name)):
@@ -131,18 +142,33 @@ class FolderCluster:
                 "uid": str(uuid.uuid5(NAMESPACE, _key(ref))),
                 "generation": entry["generation"],
                 "finalizers": [FINALIZER],
-                "annotations": annotations or {},
+                "annotations": {**(annotations or {}), **self._requests.get(_key(ref), {})},
             },
             "spec": spec,
             "status": entry.get("status", {}),
         }
 
     def _save(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".new")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(self._state, file, indent=1)
-        draft.replace(self._path)
+        _write(self._path, self._state)
+
+
+def state_of(manifests: Path) -> Path:
+    """Where the state of a folder, or of a file of resources, is kept unless somebody says otherwise."""
+    return (manifests if manifests.is_dir() else manifests.parent) / ".gitpulse" / "state.json"
+
+
+def _kept(path: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def _write(path: Path, value: Mapping[str, object]) -> None:
+    """At once or not at all, for its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(value, file, indent=1)
+    draft.replace(path)
 
 
 def _key(ref: Ref) -> str:

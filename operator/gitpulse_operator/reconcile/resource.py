@@ -50,13 +50,15 @@ class Resource:
     deleted_at: datetime | None
     held: bool
     """Whether our finalizer is on it. Before that it could go at any moment and leave a hook behind."""
+    created_at: datetime | None = None
+    """None of a file's."""
 
     @classmethod
     def from_body(cls, body: Body) -> Resource:
         """Reads a resource as the Kubernetes API shows it."""
         meta = mapping(body.get("metadata"))
         deleted_at, finalizers = meta.get("deletionTimestamp"), meta.get("finalizers")
-        generation, member = meta.get("generation"), meta.get("member")
+        generation, member, created_at = meta.get("generation"), meta.get("member"), meta.get("creationTimestamp")
         return cls(
             ref=Ref(
                 str(body.get("kind")),
@@ -71,6 +73,7 @@ class Resource:
             annotations={key: str(value) for key, value in mapping(meta.get("annotations")).items()},
             deleted_at=datetime.fromisoformat(deleted_at) if isinstance(deleted_at, str) else None,
             held=isinstance(finalizers, list) and FINALIZER in finalizers,
+            created_at=datetime.fromisoformat(created_at) if isinstance(created_at, str) else None,
         )
 
     @property

@@ -1,0 +1,179 @@
+"""Where commands find resources: a cluster, by the kubeconfig, or YAML files, beside which their state is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from gitpulse_cli.errors import CommandError, WrongInput
+from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes
+from gitpulse_operator.reconcile.resource import Ref, Resource, mapping
+
+if TYPE_CHECKING:
+    from gitpulse_operator.adapters.kube import KubeCluster
+    from gitpulse_operator.adapters.manifests import FolderCluster
+    from gitpulse_operator.reconcile.ports import GitLab
+
+P = ParamSpec("P")
+
+OPTIONS: Mapping[str, object] = {
+    "namespace": Annotated[
+        str, typer.Option("--namespace", "-n", help="Only this one; also that of names without one.", metavar="NAME")
+    ],
+    "context": Annotated[str, typer.Option("--context", help="Of the kubeconfig, if not the current.", metavar="NAME")],
+    "folder": Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
+    ],
+    "state": Annotated[
+        Path | None,
+        typer.Option("--state", help="What is kept of them; else .gitpulse/state.json beside them.", dir_okay=False),
+    ],
+}
+GITLAB_TIMEOUT = 20.0
+"""Seconds that one request may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a person has said of where resources are.
+
+    An empty `namespace` means all, or in the operator's own environment those that it watches.
+    """
+
+    namespace: str = ""
+    context: str = ""
+    folder: Path | None = None
+    state: Path | None = None
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[View]:
+        """The resources there, until the block ends. Raises NoKubernetes, ManifestInvalid."""
+        if self.folder:
+            from gitpulse_operator.adapters.manifests import FolderCluster, state_of
+
+            folder, state = self.folder, self.state or state_of(self.folder)
+            FolderCluster([folder], state)
+            yield View(lambda: FolderCluster([folder], state), _split(self.namespace), self.namespace or "default")
+            return
+        from gitpulse_operator.adapters.kube import KubeCluster, NotAllowed
+
+        namespaces = _split(self.namespace or os.environ.get("GITPULSE_WATCH_NAMESPACES", ""))
+        try:
+            kube = await KubeCluster.connect(context=self.context, namespaces=namespaces)
+        except NoKubernetes as error:
+            raise NoKubernetes(f"{error}; without Kubernetes, name a folder of resources: -f DIR") from None
+        try:
+            yield View(lambda: kube, namespaces, self.namespace or kube.namespace)
+        except ClusterUnavailable as error:
+            narrower = isinstance(error, NotAllowed) and not namespaces
+            hint = "; if you may see one namespace alone, name it: -n NAME" if narrower else ""
+            raise CommandError(f"{kube.host}: {error}{hint}") from None
+        finally:
+            await kube.close()
+
+
+class View:
+    """Resources as they are whenever one asks."""
+
+    def __init__(
+        self, cluster: Callable[[], KubeCluster | FolderCluster], namespaces: Sequence[str], default: str
+    ) -> None:
+        self.cluster = cluster
+        """A folder is read anew by each call."""
+        self.namespaces = namespaces
+        """The only ones that it shows; empty: all."""
+        self._default = default
+
+    async def all(self, *kinds: str) -> list[Resource]:
+        """Those of these kinds, in this order, by their names."""
+        found = []
+        for kind in kinds:
+            bodies = await self.cluster().bodies(kind)
+            found += sorted(map(Resource.from_body, bodies), key=lambda it: (it.ref.namespace, it.ref.name))
+        return [it for it in found if not self.namespaces or it.ref.namespace in self.namespaces]
+
+    async def find(self, kind: str, name: str) -> Resource:
+        """The one of this `name` or `namespace/name`. Raises WrongInput, naming those that are near."""
+        namespace, _, own = name.rpartition("/")
+        ref = Ref(kind, namespace or self._default, own)
+        if body := await self.cluster().read(ref):
+            return Resource.from_body(body)
+        there = {f"{it.ref.namespace}/{it.ref.name}" for it in await self._others(kind)}
+        wanted = f"{ref.namespace}/{own}"
+        same = sorted(it for it in there if it.endswith(f"/{own}"))
+        if near := same or difflib.get_close_matches(wanted, sorted(there), cutoff=0.7):
+            raise WrongInput(f"there is no {kind} {wanted}; did you mean {' or '.join(near)}?")
+        raise WrongInput(f"there is no {kind} {wanted}; there {f'are {_some(there)}' if there else 'is none at all'}")
+
+    async def again(self, resource: Resource) -> Resource:
+        """The same as it is now. Raises WrongInput where it is gone."""
+        body = await self.cluster().read(resource.ref)
+        if body is None:
+            raise WrongInput(f"{resource.ref} is gone")
+        return Resource.from_body(body)
+
+    @contextlib.contextmanager
+    def gitlab(self) -> Iterator[Callable[[Resource], Coroutine[Any, Any, GitLab]]]:
+        """Opens the GitLab of a project, with its connection's token, until the block ends."""
+        from gitpulse_operator.adapters.gitlab import GitLabs
+        from gitpulse_operator.reconcile.connections import OpenConnections
+
+        gitlabs = GitLabs(timeout=GITLAB_TIMEOUT, threads=1)
+        connections = OpenConnections(self.cluster(), gitlabs.connect)
+        try:
+            yield lambda it: connections.open(it.ref.namespace, connection_of(it))
+        finally:
+            gitlabs.close()
+
+    async def _others(self, kind: str) -> list[Resource]:
+        with contextlib.suppress(ClusterUnavailable):  # who may read one may not list all
+            return await self.all(kind)
+        return []
+
+
+def connection_of(project: Resource) -> str:
+    """The name of its GitLabConnection."""
+    return str(mapping(project.spec.get("connectionRef")).get("name"))
+
+
+def placed(command: Callable[Concatenate[View, P], Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
+    """Makes a command of a coroutine that wants a View: it gets the options that say of what.
+
+    What the coroutine returns is the exit code; None: 0.
+    """
+
+    def run(*args: P.args, **given: P.kwargs) -> None:
+        place = Place(**{name: given.pop(name) for name in OPTIONS})  # type: ignore[arg-type]
+
+        async def work() -> int | None:
+            async with place.opened() as view:
+                return await command(view, *args, **given)
+
+        raise typer.Exit(asyncio.run(work()) or 0)
+
+    signature = inspect.signature(command, eval_str=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    more = [inspect.Parameter(it, kind, default=getattr(Place(), it), annotation=OPTIONS[it]) for it in OPTIONS]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[1:], *more])  # type: ignore[attr-defined]
+    run.__annotations__ = {}
+    return run
+
+
+def _split(namespaces: str) -> list[str]:
+    return [name for part in namespaces.split(",") if (name := part.strip())]
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:5]
+    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
