@@ -16,7 +16,7 @@ import typer.main
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperGroup, TyperOption
 
 import gitpulse_operator.metrics
 import gitpulse_service.metrics
@@ -76,11 +76,14 @@ def commands() -> Iterator[str]:
     ]
     for name, command in named:
         yield f"### `gitpulse {name}`\n\n{(command.help or '').strip()}\n"
+        arguments = [p for p in command.params if isinstance(p, TyperArgument)]
         options = [p for p in command.params if isinstance(p, TyperOption) and p.name != "help"]
-        if options:
-            yield "| option | default | meaning |\n|---|---|---|"
+        if arguments or options:
+            yield "| argument or option | default | meaning |\n|---|---|---|"
+        for argument in arguments:
+            yield f"| `{(argument.metavar or str(argument.name).upper()).replace('|', ' or ')}` |  | {argument.help} |"
         for option in options:
-            shown = "" if option.is_flag or option.default is None else f"`{option.default}`"
+            shown = "" if option.is_flag or option.default in (None, "") else f"`{option.default}`"
             yield f"| `{', '.join(option.opts)}` | {shown} | {option.help or ''} |"
         yield ""
 

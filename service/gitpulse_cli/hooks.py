@@ -19,7 +19,7 @@ hooks = typer.Typer(help="Look after what is in GitLab.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of a GitPulseProject, as `name` or `namespace/name`.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME…", help="Of GitPulseProjects: `name` or `namespace/name`.")]
 Some = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME…]", help="Of GitPulseProjects: `name` or `namespace/name`.")
+    list[str] | None, typer.Argument(metavar="NAME…", help="Of GitPulseProjects: `name` or `namespace/name`.")
 ]
 OfGroup = Annotated[str, typer.Option("--project", metavar="PATH", help="Which, of a group's with a hook in each.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Until it is done, and tell how far it is.")]

@@ -25,7 +25,7 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="What to print it in.")]
+Output = Annotated[Format, typer.Option("--output", "-o", help="As `table`, `json` or `yaml`.")]
 
 
 def show(

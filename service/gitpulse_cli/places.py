@@ -27,9 +27,11 @@ P = ParamSpec("P")
 
 OPTIONS: Mapping[str, object] = {
     "namespace": Annotated[
-        str, typer.Option("--namespace", "-n", help="Only this one; also that of names without one.", metavar="NAME")
+        str, typer.Option("--namespace", "-n", help="This one alone; names without one are in it too.", metavar="NAME")
     ],
-    "context": Annotated[str, typer.Option("--context", help="Of the kubeconfig, if not the current.", metavar="NAME")],
+    "context": Annotated[
+        str, typer.Option("--context", help="Of the kubeconfig, in the place of the current one.", metavar="NAME")
+    ],
     "folder": Annotated[
         Path | None,
         typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
@@ -39,6 +41,8 @@ OPTIONS: Mapping[str, object] = {
         typer.Option("--state", help="What is kept of them; else .gitpulse/state.json beside them.", dir_okay=False),
     ],
 }
+SHOWN = 5
+"""Names in a message, at most."""
 GITLAB_TIMEOUT = 20.0
 """Seconds that one request may take."""
 
@@ -108,12 +112,14 @@ class View:
         ref = Ref(kind, namespace or self._default, own)
         if body := await self.cluster().read(ref):
             return Resource.from_body(body)
-        there = {f"{it.ref.namespace}/{it.ref.name}" for it in await self._others(kind)}
+        there = [it.ref for it in await self._others(kind)]
+        near = difflib.get_close_matches(own, {it.name for it in there}, cutoff=0.7)
+        names = sorted(f"{it.namespace}/{it.name}" for it in there)
         wanted = f"{ref.namespace}/{own}"
-        same = sorted(it for it in there if it.endswith(f"/{own}"))
-        if near := same or difflib.get_close_matches(wanted, sorted(there), cutoff=0.7):
-            raise WrongInput(f"there is no {kind} {wanted}; did you mean {' or '.join(near)}?")
-        raise WrongInput(f"there is no {kind} {wanted}; there {f'are {_some(there)}' if there else 'is none at all'}")
+        if same := [it for it in names if it.partition("/")[2] in near]:
+            raise WrongInput(f"there is no {kind} {wanted}; did you mean {' or '.join(same[:SHOWN])}?")
+        some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        raise WrongInput(f"there is no {kind} {wanted}; there {f'are {some}' if some else 'is none at all'}")
 
     async def again(self, resource: Resource) -> Resource:
         """The same as it is now. Raises WrongInput where it is gone."""
@@ -172,8 +178,3 @@ def placed(command: Callable[Concatenate[View, P], Coroutine[Any, Any, int | Non
 
 def _split(namespaces: str) -> list[str]:
     return [name for part in namespaces.split(",") if (name := part.strip())]
-
-
-def _some(names: set[str]) -> str:
-    shown = sorted(names)[:5]
-    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

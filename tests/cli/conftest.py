@@ -20,7 +20,7 @@ def gitpulse(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def house(tmp_path: Path, simulator: Simulator, redis_url: str, installation_key: bytes) -> House:
-    """A folder of resources with one project, `website`, not looked after yet; its state is where commands expect it."""
+    """A folder of resources with one project, `website`, not looked after yet; commands find its state."""
     house = House(tmp_path, simulator, redis_url, installation_key)
     house.state = house.manifests / ".gitpulse" / "state.json"
     return house
