@@ -67,7 +67,7 @@ async def follow(view: View, resources: Sequence[Resource], look: Look, *, secon
         while True:
             for key, (resource, before) in list(waiting.items()):
                 done, text = look(await view.again(resource))
-                if text != before:
+                if text not in (before, UNANSWERED):
                     console.print(f"{key}: {text}")
                 waiting[key] = resource, text
                 if done:

@@ -58,9 +58,11 @@ def _print(table: Table, title: str = "") -> None:
     # A pipe is no terminal of 80 columns: nothing is cut off or wrapped there.
     width = None if sys.stdout.isatty() else max(80, Console(width=10_000).measure(table).maximum)
     screen = Console(width=width)
-    if title:
-        screen.print(f"\n[bold]{title}[/]", highlight=False)
-    screen.print(table)
+    with screen.capture() as text:
+        if title:
+            screen.print(Text(f"\n{title}", "bold"))
+        screen.print(table)
+    sys.stdout.write("".join(line.rstrip(" ") + "\n" for line in text.get().splitlines()))
 
 
 def dump(value: object, output: Format) -> None:

@@ -113,7 +113,10 @@ class View:
         if body := await self.cluster().read(ref):
             return Resource.from_body(body)
         there = [it.ref for it in await self._others(kind)]
-        near = difflib.get_close_matches(own, {it.name for it in there}, cutoff=0.7)
+        near = {
+            *difflib.get_close_matches(own, {it.name for it in there}),
+            *(it.name for it in there if own in it.name),
+        }
         names = sorted(f"{it.namespace}/{it.name}" for it in there)
         wanted = f"{ref.namespace}/{own}"
         if same := [it for it in names if it.partition("/")[2] in near]:

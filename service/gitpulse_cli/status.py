@@ -147,17 +147,25 @@ def _rotation(resource: Resource) -> dict[str, object] | None:
 
 def _repairs(resource: Resource) -> Iterator[dict[str, object]]:
     repair = mapping(resource.status.get("repair"))
-    window = {"project": name(resource), "kind": "resend", "from": repair.get("from"), "to": repair.get("to")}
-    if repair.get("phase") == "Running":
-        yield {**window, "resent": repair.get("resent"), "lost": repair.get("lost")}
-    backfill = mapping(repair.get("backfill"))
-    if backfill.get("state") == "Running":
-        yield {**window, "kind": "backfill", "from": backfill.get("from"), "to": backfill.get("to")}
+    kinds = {"resend": (repair, "phase"), "backfill": (mapping(repair.get("backfill")), "state")}
+    for kind, (found, state) in kinds.items():
+        if found.get(state) == "Running":
+            yield {
+                "project": name(resource),
+                "kind": kind,
+                **{it: found.get(it) for it in ("from", "to", "resent", "lost")},
+            }
 
 
 def _print(whole: Mapping[str, Any]) -> None:
-    facts({part: whole[part] or "not looked at" for part in ("projects", "hooks", "deliveries")})
+    facts({part: _counted(whole[part]) for part in ("projects", "hooks", "deliveries")})
     for part, title in TITLES.items():
         show(whole[part], Format.TABLE, title=title)
     count = sum(problem["person"] for problem in whole["problems"])
     console.print(f"{count} of these need a person" if count else "nothing needs a person")
+
+
+def _counted(states: Mapping[str, int] | None) -> str:
+    if states is None:
+        return "not looked at: GITPULSE_REDIS_URL is not set"
+    return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states.items())
