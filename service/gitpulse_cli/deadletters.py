@@ -63,7 +63,8 @@ def retry(ids: Ids = None, every: Every = False) -> None:
     chosen = _chosen(ids, every=every)
 
     async def put_back(letters: DeadLetters) -> tuple[int, int]:
-        return await letters.retry_all() if every else (await letters.retry(await letters.find(chosen)), 0)
+        with console.status("Putting them back"):
+            return await letters.retry_all() if every else (await letters.retry(await letters.find(chosen)), 0)
 
     done, stay = _with(put_back)
     console.print(f"{done} put back" + (f", {stay} stay: nothing in them can be counted" if stay else ""))

@@ -70,9 +70,9 @@ def _show(hook: Hook, log: list[dict[str, object]] | None, output: Format) -> No
     if output is not Format.TABLE:
         dump({**about, "conditions": conditions, "deliveries": log}, output)
         return
-    repair = mapping(about.pop("repair"))
-    backfill = mapping(repair.get("backfill"))
-    facts({**about, "repair": {k: v for k, v in repair.items() if k != "backfill"} or None, "backfill": backfill})
+    repair = dict(mapping(about.pop("repair")))
+    backfill = repair.pop("backfill", None)
+    facts({**about, "repair": repair, "backfill": backfill})
     columns = ("type", "status", "reason", "lastTransitionTime", "message")
     show(conditions, output, columns=columns, title="Conditions")
     show(log or [], output, title="Last deliveries, by GitLab's log")

@@ -21,7 +21,7 @@ from gitpulse_cli import people, tokens
 from gitpulse_cli.deadletters import deadletters
 from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.hooks import hooks
-from gitpulse_cli.output import Format, Output
+from gitpulse_cli.output import Format, Output, console
 from gitpulse_cli.projects import projects
 from gitpulse_cli.status import status
 from gitpulse_operator.errors import OperatorError
@@ -142,9 +142,10 @@ def migrate() -> None:
     """Bring the database to the tables of this version, and end. Workers do it too, when they start."""
 
     async def nothing_more(_: object) -> None:
-        typer.echo("the database has the tables of this version", err=True)
+        console.print("the database has the tables of this version")
 
-    people.with_store(nothing_more)
+    with console.status("Looking at the tables"):
+        people.with_store(nothing_more)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -40,17 +41,20 @@ def show(
         dump(rows, output)
     elif rows:
         shown = columns or list(rows[0])
-        table = Table(*(name.replace("_", " ") for name in shown), box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in shown:
+            table.add_column(_words(name), overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell(row.get(name))) for name in shown))
         _print(table, title)
 
 
 def facts(about: Mapping[str, Any]) -> None:
-    """Prints what is known of one thing, a line each."""
+    """Prints what is known of one thing, a line each, and nothing of what is not."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in about.items():
-        table.add_row(Text(name.replace("_", " "), "bold"), Text(cell(value)))
+        if text := cell(value):
+            table.add_row(Text(_words(name), "bold"), Text(text, overflow="fold"))
     _print(table)
 
 
@@ -75,6 +79,11 @@ def dump(value: object, output: Format) -> None:
         sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def _words(name: str) -> str:
+    """A field's name as people write it."""
+    return re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", name).lower() if name[:1].islower() else name
+
+
 def cell(value: object) -> str:
     """A value within a table: nothing for what is not known, lists with commas, moments to the second."""
     if value is None:
@@ -82,7 +91,7 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {it}" for name, it in value.items())
+        return ", ".join(f"{_words(name)} {cell(it)}" for name, it in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 import typer
 
 from gitpulse_cli.errors import CommandError, WrongInput
+from gitpulse_cli.output import console
 from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes
 from gitpulse_operator.reconcile.resource import Ref, Resource, mapping
 
@@ -101,8 +102,9 @@ class View:
     async def all(self, *kinds: str) -> list[Resource]:
         """Those of these kinds, in this order, by their names."""
         found = []
-        for kind in kinds:
-            bodies = await self.cluster().bodies(kind)
+        with console.status("Reading resources"):
+            read = [await self.cluster().bodies(kind) for kind in kinds]
+        for bodies in read:
             found += sorted(map(Resource.from_body, bodies), key=lambda it: (it.ref.namespace, it.ref.name))
         return [it for it in found if not self.namespaces or it.ref.namespace in self.namespaces]
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gitpulse_cli.errors import WrongInput
-from gitpulse_cli.output import Format, dump
+from gitpulse_cli.output import Format, console, dump
 from gitpulse_cli.secrets import given
 from gitpulse_sim.acts import act
 from gitpulse_sim.api.deliveries import sample_event
@@ -45,8 +45,9 @@ async def run(event: str, url: str, secret_file: Path | None, instance: str, out
         raise WrongInput("the secret begins with whsec_, so 32 bytes in base64 must follow")
     world = demo_world()
     world.url = instance.rstrip("/")
-    async with delivering(world) as engine:
-        row = await _send(world, engine, event, url, secret)
+    with console.status("Delivering"):
+        async with delivering(world) as engine:
+            row = await _send(world, engine, event, url, secret)
     taken = row.status is not None and row.status < 300
     cure = None if taken else CURES.get(row.response_status or "")
     milliseconds = round(row.execution_duration * 1000)

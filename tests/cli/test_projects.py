@@ -3,9 +3,7 @@
 import asyncio
 
 import pytest
-from rich.console import Console
 
-from gitpulse_cli import output
 from harness.house import House
 
 
@@ -97,16 +95,3 @@ def test_files_that_are_not_resources_are_said_with_their_place(gitpulse, tmp_pa
     done = gitpulse("status", "-f", tmp_path)
     assert (done.code, done.out) == (1, "")
     assert f"{tmp_path / 'a.yaml'}: not YAML" in done.err
-
-
-def test_a_terminal_gets_colours_and_a_pipe_all_of_the_text(capsys, monkeypatch):
-    row = {"long_name": "x" * 300, "none": None, "yes": True, "many": ["a", "b"]}
-    output.show([row], output.Format.TABLE)
-    head, line = capsys.readouterr().out.splitlines()
-    assert head.split() == ["long", "name", "none", "yes", "many"]
-    assert line.split() == ["x" * 300, "yes", "a,", "b"]
-    assert "\x1b" not in head
-    with monkeypatch.context() as patch:
-        patch.setattr(output, "Console", lambda **how: Console(**how, force_terminal=True, color_system="standard"))
-        output.show([row], output.Format.TABLE)
-    assert "\x1b[1m" in capsys.readouterr().out

@@ -68,7 +68,7 @@ class Operator:
             yield process
 
     @contextlib.contextmanager
-    def running(self, public_url: str = PUBLIC_URL) -> Iterator[None]:
+    def running(self, public_url: str = PUBLIC_URL, **settings: str) -> Iterator[None]:
         """Runs `kopf run -m gitpulse_operator.main` until the block ends."""
         port = free_port()
         environment = {
@@ -76,6 +76,7 @@ class Operator:
             "KUBECONFIG": str(self.kubeconfig),
             "GITPULSE_PUBLIC_URL": public_url,
             "GITPULSE_METRICS_PORT": "0",
+            **settings,
         }
         argv = [SCRIPTS / "kopf", "run", "-m", "gitpulse_operator.main", "-A", "--standalone"]
         argv += [f"--liveness=http://127.0.0.1:{port}/healthz"]
