@@ -96,10 +96,13 @@ def problems(resource: Resource, now: datetime) -> Iterator[Problem]:
 
 
 async def queue() -> tuple[dict[str, int] | None, list[Problem]]:
-    """Deliveries that wait, and dead letters; None where this environment does not say of which Redis."""
+    """Deliveries that wait, and dead letters; None where nobody can be asked, as in the operator's own image."""
     if not os.environ.get("GITPULSE_REDIS_URL"):
         return None, []
-    from gitpulse_service.log.redis_log import RedisEventLog
+    try:
+        from gitpulse_service.log.redis_log import RedisEventLog
+    except ModuleNotFoundError:
+        return None, []
     from gitpulse_service.settings import ServiceSettings
 
     log = RedisEventLog.from_settings(ServiceSettings.load())
@@ -167,5 +170,5 @@ def _print(whole: Mapping[str, Any]) -> None:
 
 def _counted(states: Mapping[str, int] | None) -> str:
     if states is None:
-        return "not looked at: GITPULSE_REDIS_URL is not set"
+        return "not looked at, for want of GITPULSE_REDIS_URL or of the service's libraries"
     return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states.items())

@@ -1,6 +1,8 @@
 """`gitpulse hooks show`, `test`, `rotate` and `revive` over files: with an operator, a GitLab, a receiver at work."""
 
 import asyncio
+import signal
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +11,7 @@ from gitpulse_sim.faults import Fault
 from harness.command import looked_after
 from harness.house import House
 from harness.life import at_a_free_port, receiver_of
+from harness.processes import SCRIPTS, wait_until
 
 
 @pytest.fixture
@@ -139,6 +142,16 @@ def test_nobody_who_answers_is_said_when_time_is_up(house, hooks):
     assert done.code == 1
     assert "1 of 1 not done after 0 s: default/website: the operator has not answered yet; is it running?" in done.err
     assert hooks("rotate", "website").code == 0, "without --wait it is only asked for"
+
+
+def test_who_waits_no_longer_ends_it_without_a_fuss(house, tmp_path):
+    asyncio.run(house.run())
+    argv = [SCRIPTS / "gitpulse", "hooks", "revive", "website", "--wait", "-f", house.manifests]
+    with (tmp_path / "said").open("w") as said, subprocess.Popen(argv, stdout=said, stderr=said) as process:
+        wait_until((house.state.parent / "requests.json").exists, what="the request")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert "Traceback" not in (tmp_path / "said").read_text()
 
 
 def test_a_hook_that_gitlab_has_switched_off_is_revived(house, port, hooks):

@@ -115,6 +115,9 @@ def test_a_right_that_is_lacking_is_named(gitpulse, ready, monkeypatch):
     assert "name it: -n NAME" in done.err
     assert done.err.count("\n") == 1
 
+    monkeypatch.setenv("GITPULSE_WATCH_NAMESPACES", ready.namespace)
+    assert len(gitpulse.json("projects")) == 2, "the operator's own environment says which it may see"
+    monkeypatch.delenv("GITPULSE_WATCH_NAMESPACES")
     reads = {"apiGroups": ["gitpulse.io"], "resources": ["*"], "verbs": ["get", "list"]}
     monkeypatch.setenv("KUBECONFIG", str(account(ready.plane, ready.namespace, "reader", reads)))
     here = ("-n", ready.namespace)

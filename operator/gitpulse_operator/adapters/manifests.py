@@ -158,7 +158,10 @@ def state_of(manifests: Path) -> Path:
 
 
 def _kept(path: Path) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        raise ManifestInvalid(f"{path}: damaged; put a copy in its place, or remove it to begin anew") from None
     return found
 
 

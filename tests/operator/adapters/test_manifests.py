@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from gitpulse_operator.adapters.manifests import FolderCluster, state_of
+from gitpulse_operator.adapters.manifests import FolderCluster, ManifestInvalid, state_of
 from gitpulse_operator.names import PROJECT, ROTATE_REQUESTED
 from gitpulse_operator.reconcile.resource import Ref, Resource
 
@@ -50,6 +50,14 @@ async def test_it_is_its_owners_alone_and_beside_the_state(folder):
     (file,) = (folder / ".gitpulse").iterdir()
     assert file.name == "requests.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["state.json", "requests.json"])
+def test_what_is_damaged_is_named(folder, name):
+    (folder / ".gitpulse").mkdir()
+    (folder / ".gitpulse" / name).write_text("{")
+    with pytest.raises(ManifestInvalid, match=f"{name}: damaged; put a copy in its place"):
+        opened(folder)
 
 
 def test_the_state_of_one_file_is_beside_it(folder):
