@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gitpulse_cli.errors import WrongInput
 from gitpulse_cli.places import View
-from gitpulse_operator.domain.conditions import DELIVERING, HOOK_INSTALLED, Condition, find
+from gitpulse_operator.domain.conditions import DELIVERING, find
 from gitpulse_operator.domain.fleet import unpack
 from gitpulse_operator.domain.hooks import Parent
 from gitpulse_operator.reconcile.resource import Body, Resource, mapping
@@ -44,25 +44,21 @@ class Hook:
         return number if isinstance(number, int) else None
 
     @property
-    def state(self) -> str:
-        """`on`, `off` where GitLab has switched it off, or `missing`."""
-        if mapping(self.status.get("hooks")).get("disabled"):
-            return "off"
-        there = self.condition(HOOK_INSTALLED)
-        return "on" if there and there.status == "True" else "missing"
-
-    def condition(self, kind: str) -> Condition | None:
-        conditions = self.status.get("conditions")
-        return find(map(mapping, conditions), kind) if isinstance(conditions, list) else None
+    def conditions(self) -> list[Body]:
+        """As a status has them."""
+        found = self.status.get("conditions")
+        return [mapping(each) for each in found] if isinstance(found, list) else []
 
     def row(self) -> dict[str, object]:
-        """What a list shows of it."""
-        delivering, secret = self.condition(DELIVERING), mapping(self.status.get("secret"))
+        """What a list shows of it; its state is the word that the dashboard has too."""
+        from gitpulse_operator.reconcile.hook_report import hook_state
+
+        delivering, secret = find(self.conditions, DELIVERING), mapping(self.status.get("secret"))
         return {
             "resource": name(self.resource),
             "target": self.path,
             "hook": self.id,
-            "state": self.state,
+            "state": hook_state(self.conditions),
             "delivering": delivering.reason if delivering else None,
             "generation": secret.get("generation"),
             "rotated_at": secret.get("rotatedAt"),

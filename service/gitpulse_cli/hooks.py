@@ -66,7 +66,7 @@ def _show(hook: Hook, log: list[dict[str, object]] | None, output: Format) -> No
         "instance": hook.target.get("instance"),
         **{part: status.get(part) for part in ("secret", "hooks", "repair")},
     }
-    conditions = [mapping(each) for each in status.get("conditions") or ()]  # type: ignore[attr-defined]
+    conditions = hook.conditions
     if output is not Format.TABLE:
         dump({**about, "conditions": conditions, "deliveries": log}, output)
         return

@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import inspect
 import os
+import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ OPTIONS: Mapping[str, object] = {
     ],
     "state": Annotated[
         Path | None,
-        typer.Option("--state", help="What is kept of them; else .gitpulse/state.json beside them.", dir_okay=False),
+        typer.Option("--state", help="Folder for what is kept; else `.gitpulse` beside the files.", file_okay=False),
     ],
 }
 SHOWN = 5
@@ -64,11 +65,7 @@ class Place:
     async def opened(self) -> AsyncIterator[View]:
         """The resources there, until the block ends. Raises NoKubernetes, ManifestInvalid."""
         if self.folder:
-            from gitpulse_operator.adapters.manifests import FolderCluster, state_of
-
-            folder, state = self.folder, self.state or state_of(self.folder)
-            FolderCluster([folder], state)
-            yield View(lambda: FolderCluster([folder], state), _split(self.namespace), self.namespace or "default")
+            yield self._files(self.folder)
             return
         from gitpulse_operator.adapters.kube import KubeCluster, NotAllowed
 
@@ -85,6 +82,18 @@ class Place:
             raise CommandError(f"{kube.host}: {error}{hint}") from None
         finally:
             await kube.close()
+
+    def _files(self, folder: Path) -> View:
+        from gitpulse_operator.adapters.manifests import FolderCluster, state_of
+
+        kept = self.state or state_of(folder).parent
+        try:
+            _take_settings(kept / "env")
+            FolderCluster([folder], kept / "state.json")
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}") from None
+        namespaces, default = _split(self.namespace), self.namespace or "default"
+        return View(lambda: FolderCluster([folder], kept / "state.json"), namespaces, default)
 
 
 class View:
@@ -179,6 +188,14 @@ def placed(command: Callable[Concatenate[View, P], Coroutine[Any, Any, int | Non
     run.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[1:], *more])  # type: ignore[attr-defined]
     run.__annotations__ = {}
     return run
+
+
+def _take_settings(file: Path) -> None:
+    """What is written down of where Redis is, and the like, as a shell reads it; the environment goes before it."""
+    if file.exists():
+        for setting in shlex.split(file.read_text()):
+            name, _, value = setting.partition("=")
+            os.environ.setdefault(name, value)
 
 
 def _split(namespaces: str) -> list[str]:

@@ -45,7 +45,7 @@ def test_all_that_is_known_is_shown(house, port, hooks, gitpulse):
     assert house.public_url in whole["deliveries"][0]["url"]
     done = hooks("show", "default/website")
     assert done.code == 0
-    for part in (f"hook {hook.id}", "state on", "Conditions", "Last deliveries, by GitLab's log"):
+    for part in (f"hook {hook.id}", "state delivering", "Conditions", "Last deliveries, by GitLab's log"):
         assert part.split() in done.table
     assert "Receivers have taken authentic deliveries of this hook." in done.out
     assert hook.signing_token not in done.out
@@ -56,7 +56,7 @@ def test_a_gitlab_that_is_away_keeps_back_its_log_alone(house, hooks):
     house.token = "wrong"
     house.write()
     done = hooks("show", "website")
-    assert (done.code, ["state", "on"] in done.table) == (0, True)
+    assert (done.code, ["state", "new"] in done.table) == (0, True)
     assert "GitLab's log of it cannot be read: " in done.err
     assert "Last deliveries" not in done.out
     assert hooks("show", "website", "--deliveries", "0").err == ""
@@ -161,7 +161,7 @@ def test_a_hook_that_gitlab_has_switched_off_is_revived(house, port, hooks):
     (hook,) = house.hooks()
     hook.recent_failures, hook.disabled_until = 40, datetime.now(UTC) + timedelta(hours=3)
     assert status(house)["hooks"]["disabled"] == 1
-    assert ["default/website", "acme/website", str(hook.id), "off", "HookDisabled"] == hooks("list").table[1][:5]
+    assert ["default/website", "acme/website", str(hook.id), "disabled", "HookDisabled"] == hooks("list").table[1][:5]
     done = hooks("revive", "website", "--wait", "--timeout", "0")
     assert done.code == 1
     with receiver_of(house, port), looked_after(house):

@@ -56,11 +56,11 @@ def test_hooks_are_listed(gitpulse, there, house):
     lost, website = gitpulse.json("hooks", "list", *there)
     (hook,) = house.hooks()
     assert (website["resource"], website["target"], website["hook"]) == ("default/website", "acme/website", hook.id)
-    assert (website["state"], website["delivering"], website["generation"]) == ("on", "NoDeliveryYet", 1)
+    assert (website["state"], website["delivering"], website["generation"]) == ("new", "NoDeliveryYet", 1)
     assert website["rotated_at"].endswith("Z")
-    assert (lost["state"], lost["hook"]) == ("missing", None)
+    assert (lost["state"], lost["hook"]) == ("failing", None)
     assert gitpulse("hooks", "list", *there).table[2][:5] == [
-        "default/website", "acme/website", str(hook.id), "on", "NoDeliveryYet"
+        "default/website", "acme/website", str(hook.id), "new", "NoDeliveryYet"
     ]  # fmt: skip
 
 
@@ -70,8 +70,8 @@ def test_of_a_group_each_projects_hook_is_listed(gitpulse, house):
     asyncio.run(house.run())
     rows = gitpulse.json("hooks", "list", "-f", house.manifests)
     assert [(row["resource"], row["target"], row["state"]) for row in rows] == [
-        ("default/acme", "acme/api", "on"),
-        ("default/acme", "acme/website", "on"),
+        ("default/acme", "acme/api", "new"),
+        ("default/acme", "acme/website", "new"),
     ]
     done = gitpulse("hooks", "show", "acme", "-f", house.manifests)
     assert done.code == 2

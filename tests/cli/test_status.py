@@ -101,7 +101,8 @@ def test_rotations_under_way_are_shown(gitpulse, house):
     assert "Rotations under way" in gitpulse("status", "-f", house.manifests).out
 
 
-def test_deliveries_that_wait_and_dead_letters(gitpulse, house, service_environment, monkeypatch):
+@pytest.mark.parametrize("written", [False, True])
+def test_deliveries_that_wait_and_dead_letters(gitpulse, house, service_environment, monkeypatch, written):
     for name, value in service_environment.items():
         monkeypatch.setenv(name, value)
     asyncio.run(house.run())
@@ -113,6 +114,9 @@ def test_deliveries_that_wait_and_dead_letters(gitpulse, house, service_environm
         await log.aclose()
 
     asyncio.run(fill())
+    if written:  # as `gitpulse up` does it
+        monkeypatch.delenv("GITPULSE_REDIS_URL")
+        house.state.with_name("env").write_text(f"GITPULSE_REDIS_URL='{service_environment['GITPULSE_REDIS_URL']}'\n")
     whole = gitpulse.json("status", "-f", house.manifests)
     assert whole["deliveries"] == {"waiting": 2, "dead_letters": 1}
     assert [(it["reason"], it["person"]) for it in whole["problems"]] == [("DeadLetters", True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ class Command:
         code = 0
         with self._patch.context() as patch:
             patch.setattr(sys, "argv", ["gitpulse", *map(str, argv)])
+            patch.setattr(os, "environ", {**os.environ})  # which it may add to
             try:
                 run()
             except SystemExit as end:
