@@ -179,6 +179,10 @@ class ClusterUnavailable(OperatorError):
     retryable = True
 
 
+class NotAllowed(ClusterUnavailable):
+    """Our account lacks a right; Kubernetes' own words say which."""
+
+
 class StatusRefused(OperatorError):
     """A status does not fit the kind as it is installed, which is then older than this operator."""
 

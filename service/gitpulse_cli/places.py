@@ -17,7 +17,7 @@ import typer
 
 from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.output import console
-from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes
+from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, NotAllowed
 from gitpulse_operator.reconcile.resource import Ref, Resource, mapping
 
 if TYPE_CHECKING:
@@ -67,9 +67,10 @@ class Place:
         if self.folder:
             yield self._files(self.folder)
             return
-        from gitpulse_operator.adapters.kube import KubeCluster, NotAllowed
+        from gitpulse_operator.adapters.kube import KubeCluster
 
-        namespaces = _split(self.namespace or os.environ.get("GITPULSE_WATCH_NAMESPACES", ""))
+        watched = os.environ.get("GITPULSE_WATCH_NAMESPACES", "")
+        namespaces = [self.namespace] if self.namespace else [it.strip() for it in watched.split(",") if it.strip()]
         try:
             kube = await KubeCluster.connect(context=self.context, namespaces=namespaces)
         except NoKubernetes as error:
@@ -92,8 +93,8 @@ class Place:
             FolderCluster([folder], kept / "state.json")
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
-        namespaces, default = _split(self.namespace), self.namespace or "default"
-        return View(lambda: FolderCluster([folder], kept / "state.json"), namespaces, default)
+        only = [self.namespace] if self.namespace else []
+        return View(lambda: FolderCluster([folder], kept / "state.json"), only, self.namespace or "default")
 
 
 class View:
@@ -136,10 +137,10 @@ class View:
         raise WrongInput(f"there is no {kind} {wanted}; there {f'are {some}' if some else 'is none at all'}")
 
     async def again(self, resource: Resource) -> Resource:
-        """The same as it is now. Raises WrongInput where it is gone."""
+        """The same as it is now. Raises CommandError where it is gone."""
         body = await self.cluster().read(resource.ref)
         if body is None:
-            raise WrongInput(f"{resource.ref} is gone")
+            raise CommandError(f"{resource.ref} is gone")
         return Resource.from_body(body)
 
     @contextlib.contextmanager
@@ -156,7 +157,7 @@ class View:
             gitlabs.close()
 
     async def _others(self, kind: str) -> list[Resource]:
-        with contextlib.suppress(ClusterUnavailable):  # who may read one may not list all
+        with contextlib.suppress(NotAllowed):  # who may read one may not list all
             return await self.all(kind)
         return []
 
@@ -196,7 +197,3 @@ def _take_settings(file: Path) -> None:
         for setting in shlex.split(file.read_text()):
             name, _, value = setting.partition("=")
             os.environ.setdefault(name, value)
-
-
-def _split(namespaces: str) -> list[str]:
-    return [name for part in namespaces.split(",") if (name := part.strip())]

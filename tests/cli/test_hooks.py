@@ -136,6 +136,20 @@ def test_all_of_a_connection_are_rotated_and_the_others_named(house, port, hooks
     assert status(house)["secret"]["generation"] == status(house, "api")["secret"]["generation"] == 2
 
 
+def test_all_hooks_of_a_group_are_rotated_together(house, port, hooks, gitpulse):
+    house.simulator.world.instance.tier = "free"
+    house.projects = {"acme": house.project(group="acme")}
+    for project in ("acme/website", "acme/api"):
+        house.simulator.push(project=project)
+    asyncio.run(house.run())
+    with receiver_of(house, port), looked_after(house):
+        done = hooks("rotate", "acme", "--wait", "--timeout", "30")
+        assert done.code == 0, done.err
+    assert "default/acme: generation 2 is in use (Proven)" in done.err
+    rows = gitpulse.json("hooks", "list", "-f", house.manifests)
+    assert [(row["target"], row["generation"]) for row in rows] == [("acme/api", 2), ("acme/website", 2)]
+
+
 def test_nobody_who_answers_is_said_when_time_is_up(house, hooks):
     asyncio.run(house.run())
     done = hooks("rotate", "website", "--wait", "--timeout", "0")

@@ -146,9 +146,11 @@ def test_a_wrong_name_or_context_is_said(gitpulse, place):
 def test_kinds_that_are_not_installed_are_said(gitpulse, place, monkeypatch):
     monkeypatch.setattr(kube, "VERSION", "v1beta9")
     monkeypatch.setenv("KUBECONFIG", str(place.plane.kubeconfig))
-    done = gitpulse("projects")
-    assert done.code == 1
-    assert "this cluster does not know the kind GitPulseProject: install the chart" in done.err
+    for command in (["projects"], ["status"], ["hooks", "show", "website"]):
+        done = gitpulse(*command)
+        assert done.code == 1
+        assert "this cluster does not know the kind Git" in done.err
+        assert "install the chart, or: kubectl apply -f crds/" in done.err
 
 
 def test_a_cluster_that_is_away_is_named(gitpulse, place, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
-from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, SecretTaken, StatusRefused
+from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, NotAllowed, SecretTaken, StatusRefused
 from gitpulse_operator.names import API_VERSION, GROUP, OWNER, PART_OF, PLURALS, PROJECT, VERSION, memory_name
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 
@@ -300,10 +300,6 @@ def _said(error: ApiException) -> str:
     with contextlib.suppress(ValueError, AttributeError):
         return str(json.loads(error.body or "{}").get("message"))[:LONGEST_QUOTE]
     return ""
-
-
-class NotAllowed(ClusterUnavailable):
-    """403: our account lacks a right; Kubernetes' own words say which."""
 
 
 class _NotThere(ClusterUnavailable):
