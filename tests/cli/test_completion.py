@@ -1,4 +1,4 @@
-"""Completion in the shell, as bash and zsh ask for it."""
+"""Completion in the shell as docs/cli.md has it, and as bash and zsh ask for it."""
 
 from __future__ import annotations
 

@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -17,15 +14,8 @@ BODY = '{"object_kind":"push","user_name":"Zoë"}'
 
 
 @pytest.fixture
-def run(service_environment):
-    def run(*argv, stdin="", **environment):
-        argv = [sys.executable, "-m", "gitpulse_cli", "deadletters", *argv]
-        env = {**os.environ, "COLUMNS": "200", **environment}
-        done = subprocess.run(argv, env=env, input=stdin.encode(), check=False, capture_output=True, timeout=60)
-        assert b"Traceback" not in done.stderr
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-    return run
+def run(gitpulse, service_environment):
+    return lambda *argv, **more: gitpulse("deadletters", *argv, **more)
 
 
 @pytest.fixture

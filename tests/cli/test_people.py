@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -27,15 +25,8 @@ teams:
 
 
 @pytest.fixture
-def run(service_environment):
-    def run(*argv, stdin=""):
-        argv = [sys.executable, "-m", "gitpulse_cli", *map(str, argv)]
-        env = {**os.environ, "COLUMNS": "200"}
-        done = subprocess.run(argv, env=env, input=stdin.encode(), check=False, capture_output=True, timeout=60)
-        assert b"Traceback" not in done.stderr
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-    return run
+def run(gitpulse, service_environment):
+    return gitpulse
 
 
 @pytest.fixture

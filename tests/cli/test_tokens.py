@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -13,14 +11,8 @@ from gitpulse_service.store.engine import create_engine
 
 
 @pytest.fixture
-def run(service_environment):
-    def run(*argv):
-        argv = [sys.executable, "-m", "gitpulse_cli", "tokens", *argv]
-        done = subprocess.run(argv, env={**os.environ, "COLUMNS": "200"}, check=False, capture_output=True, timeout=60)
-        assert b"Traceback" not in done.stderr
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-    return run
+def run(gitpulse, service_environment):
+    return lambda *argv, **more: gitpulse("tokens", *argv, **more)
 
 
 def found(secret):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,15 +50,19 @@ def account(plane: ControlPlane, namespace: str, name: str, *rules: object) -> P
     return plane.kubeconfig_for(name, namespace, role, binding)
 
 
-def documented() -> list[object]:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "cli.md").read_text(), re.DOTALL)
-    return list(yaml.safe_load(text)["rules"])
+def shown(language: str) -> str:
+    """The first block of the page in this language."""
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / "docs" / "cli.md").read_text(), re.DOTALL)
+    assert found
+    return found[1]
 
 
 @pytest.fixture
 def gitpulse(capsys, monkeypatch, place) -> Command:
     """As somebody with the rights of the page, in this place alone."""
-    monkeypatch.setenv("KUBECONFIG", str(account(place.plane, place.namespace, "somebody", *documented())))
+    monkeypatch.setenv(
+        "KUBECONFIG", str(account(place.plane, place.namespace, "somebody", *yaml.safe_load(shown("yaml"))["rules"]))
+    )
     monkeypatch.delenv("GITPULSE_REDIS_URL", raising=False)
     return Command(capsys, monkeypatch)
 
@@ -70,42 +75,42 @@ def ready(place, running_operator):
     return place
 
 
-def test_all_is_shown_and_done_with_the_documented_rights(gitpulse, ready, operator, monkeypatch):
-    here = ("-n", ready.namespace)
-    ready.wait("gitlabconnection/gitlab")
-    ready.wait("gitpulseproject/api")
-    (website,) = gitpulse.json("projects", "website")
-    assert website["project"] == f"{ready.namespace}/website", "the kubeconfig's namespace"
-    assert website["ready"] == "True"
-    assert {row["project"] for row in gitpulse.json("projects", *here)} == {
-        f"{ready.namespace}/website",
-        f"{ready.namespace}/api",
-    }
-    whole = gitpulse.json("status", *here)
-    assert whole["projects"]["total"] == 2
-    assert whole["connections"][0]["version"] == ready.simulator.world.instance.version
-
+def test_what_the_page_shows_works_with_the_rights_that_it_asks_for(gitpulse, ready, operator, port, monkeypatch):
+    for name, value in operator.shared.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GITPULSE_PUBLIC_URL", f"http://127.0.0.1:{port}")
+    ready.kubectl("delete", "gitpulseteam/acme")  # there are others of this name, in other places
+    for what in ("gitlabconnection/gitlab", "gitpulseproject/api"):
+        ready.wait(what)
+    done = {}
+    for line in shown("sh").splitlines():
+        program, *typed = shlex.split(line, comments=True)
+        done[" ".join(typed)] = gitpulse(*typed, "-n", ready.namespace)
+        assert program == "gitpulse"
+        assert done[" ".join(typed)].code == 0, (line, done[" ".join(typed)])
     (hook,) = ready.hooks("website")
-    monkeypatch.setenv("GITPULSE_REDIS_URL", operator.redis_url)
-    done = gitpulse("hooks", "test", "website", *here)
-    assert done.code == 0, done
-    assert "accepted, by secret generation 1" in done.out
-    done = gitpulse("hooks", "rotate", "website", "--wait", "--timeout", "60", *here)
-    assert (done.code, done.out) == (0, ""), done.err
-    assert "generation 2 is in use (Proven)" in done.err
-    done = gitpulse("hooks", "revive", f"{ready.namespace}/website", "--wait", "--timeout", "60")
-    assert done.code == 0, done.err
-    assert "Receivers have taken authentic deliveries" in done.err
-    shown = gitpulse.json("hooks", "show", "website", *here)
-    assert (shown["hook"], shown["secret"]["generation"]) == (hook.id, 2)
-    assert shown["deliveries"]
-    done = gitpulse("hooks", "rotate", "--connection", "gitlab", *here)
-    assert done.code == 0, done.err
+    assert [f"{ready.namespace}/website", "acme/website", str(hook.id)] in [row[:3] for row in done["hooks list"].table]
+    assert "accepted, by secret generation 1" in done["hooks test website"].out
+    assert "generation 2 is in use (Proven)" in done["hooks rotate website --wait"].err
+    assert "Receivers have taken authentic deliveries" in done["hooks revive website --wait"].err
+    assert "asked for 2 new secrets" in done["hooks rotate --all"].err
 
     def answered() -> bool:
         return "lastHandledConnectionRotateAt" in ready.get("gitpulseproject/api")["status"]
 
-    wait_until(answered, what="the connection's wish to be answered")
+    wait_until(answered, what="the wish of all to be answered")
+
+
+def test_a_name_without_a_namespace_is_in_that_of_the_kubeconfig(gitpulse, ready):
+    (website,) = gitpulse.json("projects", "website")
+    assert (website["project"], website["ready"]) == (f"{ready.namespace}/website", "True")
+    assert {row["target"] for row in gitpulse.json("projects", "-n", ready.namespace)} == {"acme/website", "acme/api"}
+    whole = gitpulse.json("status", "-n", ready.namespace)
+    assert whole["projects"]["total"] == 2
+    assert whole["connections"][0]["url"] == ready.simulator.url
+    found = gitpulse.json("hooks", "show", f"{ready.namespace}/website")
+    assert found["target"] == "acme/website"
+    assert found["secret"]["generation"] == 1
 
 
 def test_a_right_that_is_lacking_is_named(gitpulse, ready, monkeypatch):

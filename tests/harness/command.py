@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import sys
@@ -39,12 +40,13 @@ class Command:
     def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self._capsys, self._patch = capsys, monkeypatch
 
-    def __call__(self, *argv: str | Path) -> Done:
+    def __call__(self, *argv: str | Path, stdin: str = "", **environment: str) -> Done:
         self._capsys.readouterr()
         code = 0
         with self._patch.context() as patch:
             patch.setattr(sys, "argv", ["gitpulse", *map(str, argv)])
-            patch.setattr(os, "environ", {**os.environ})  # which it may add to
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            patch.setattr(os, "environ", {**os.environ, **environment})  # a copy, which it may add to
             try:
                 run()
             except SystemExit as end:
