@@ -45,7 +45,7 @@ async def rotate(view: View, names: Sequence[str], *, connection: str, everythin
         chosen, field = [it for it in theirs if not _why_not(it)], "lastHandledConnectionRotateAt"
     for resource in asked:
         await view.cluster().annotate(resource.ref, {ROTATE_REQUESTED: value})
-    return chosen, partial(_rotated, field, value)
+    return chosen, partial(rotated, field, value)
 
 
 async def revive(view: View, names: Sequence[str]) -> tuple[list[Resource], Look]:
@@ -56,7 +56,7 @@ async def revive(view: View, names: Sequence[str]) -> tuple[list[Resource], Look
         if project.spec.get("suspend"):
             raise WrongInput(f"{project.ref} is suspended: set `suspend: false` first")
         await view.cluster().annotate(project.ref, {RECONCILE_REQUESTED: value})
-    return chosen, partial(_revived, value)
+    return chosen, partial(revived, value)
 
 
 async def follow(view: View, resources: Sequence[Resource], look: Look, *, seconds: float) -> None:
@@ -81,7 +81,8 @@ async def follow(view: View, resources: Sequence[Resource], look: Look, *, secon
             await asyncio.sleep(LOOK_EVERY)
 
 
-def _rotated(field: str, value: str, project: Resource) -> tuple[bool, str]:
+def rotated(field: str, value: str, project: Resource) -> tuple[bool, str]:
+    """Whether the new secret that was asked for by this value is proven. Raises CommandError where it never may be."""
     secret, current = mapping(project.status.get("secret")), find(project.conditions, SECRET_CURRENT)
     generation, phase = secret.get("generation"), secret.get("phase")
     if current and current.status == "False":
@@ -94,7 +95,8 @@ def _rotated(field: str, value: str, project: Resource) -> tuple[bool, str]:
     return False, current.message if current and current.reason in ("RotationHeld", "Rotating") else UNANSWERED
 
 
-def _revived(value: str, project: Resource) -> tuple[bool, str]:
+def revived(value: str, project: Resource) -> tuple[bool, str]:
+    """Whether a run that was asked for by this value has left its hook on."""
     if project.status.get("lastHandledReconcileAt") != value:
         return False, UNANSWERED
     delivering = find(project.conditions, DELIVERING)

@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gitpulse_cli import asking
+from gitpulse_operator.names import PROJECT, RECONCILE_REQUESTED
+from gitpulse_operator.reconcile.resource import Resource
 from gitpulse_sim.faults import Fault
 from harness.command import looked_after
 from harness.house import House
@@ -176,6 +179,11 @@ def test_a_hook_that_gitlab_has_switched_off_is_revived(house, port, hooks):
     hook.recent_failures, hook.disabled_until = 40, datetime.now(UTC) + timedelta(hours=3)
     assert status(house)["hooks"]["disabled"] == 1
     assert ["default/website", "acme/website", str(hook.id), "disabled", "HookDisabled"] == hooks("list").table[1][:5]
+    house.annotations["website"] = {RECONCILE_REQUESTED: "once"}
+    asked = asyncio.run(house.run())["website"]
+    done, text = asking.revived("once", Resource.from_body({"kind": PROJECT, "metadata": {}, "status": asked.status}))
+    assert not done, "it was looked at, and is still off"
+    assert "It is revived once a receiver is up." in text
     done = hooks("revive", "website", "--wait", "--timeout", "0")
     assert done.code == 1
     with receiver_of(house, port), looked_after(house):

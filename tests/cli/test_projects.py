@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from gitpulse_operator.adapters.manifests import FolderCluster
+from gitpulse_operator.domain.fleet import pack, unpack
+from gitpulse_operator.names import PROJECT
+from gitpulse_operator.reconcile.resource import Resource
 from harness.house import House
 
 
@@ -78,6 +82,22 @@ def test_of_a_group_each_projects_hook_is_listed(gitpulse, house):
     assert "has 2 hooks; say of which project, --project: acme/api, acme/website" in done.err
     shown = gitpulse.json("hooks", "show", "acme", "--project", "acme/api", "-f", house.manifests)
     assert shown["hook"] == rows[0]["hook"]
+
+
+def test_a_hook_on_its_way_out_is_not_listed(gitpulse, house):
+    house.simulator.world.instance.tier = "free"
+    house.projects = {"acme": house.project(group="acme")}
+    asyncio.run(house.run())
+
+    async def send_off_one():
+        cluster = FolderCluster([house.manifests], house.state)
+        (acme,) = [Resource.from_body(body) for body in await cluster.bodies(PROJECT)]
+        members = unpack(await cluster.memory(acme) or b"")
+        first = min(members)
+        await cluster.remember(acme, pack({**members, first: (members[first][0], "2026-05-01T00:00:00Z")}))
+
+    asyncio.run(send_off_one())
+    assert [row["target"] for row in gitpulse.json("hooks", "list", "-f", house.manifests)] == ["acme/api"]
 
 
 def test_no_cluster_is_said_with_what_to_do(gitpulse, tmp_path, monkeypatch):
