@@ -153,7 +153,19 @@ class Push(Command, kw_only=True):
         return {"ref": change.ref, "before": change.before, "after": change.after, "commits": change.total}
 
 
-COMMANDS = {command.__name__.lower(): command for command in (Clock, Settings, Faults, Activity, Push)}
+class Application(Command, kw_only=True):
+    """Registers an application that users sign in to with this GitLab; returns its ID and its secret."""
+
+    name: str
+    redirect_uris: Annotated[list[str], msgspec.Meta(min_length=1)]
+    scopes: tuple[str, ...] = ("openid", "email")
+
+    async def run(self, control: Control) -> object:
+        made = control.world.add_application(self.name, self.redirect_uris, self.scopes)
+        return {"application_id": made.uid, "secret": made.secret}
+
+
+COMMANDS = {command.__name__.lower(): command for command in (Clock, Settings, Faults, Activity, Push, Application)}
 
 
 async def _command(request: Request) -> Response:

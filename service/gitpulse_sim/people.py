@@ -30,6 +30,8 @@ class User:
     name: str
     email: str
     public_email: str = ""
+    email_verified: bool = True
+    """False, for example, of the address that an account gets which was made through another provider without one."""
     bot: bool = False
     zone: str = "UTC"
     """Where they work."""

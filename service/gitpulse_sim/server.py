@@ -16,12 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gitpulse_sim import control, page
-from gitpulse_sim.api import deliveries, hooks, places, repository, work
+from gitpulse_sim.api import deliveries, hooks, oauth, places, repository, work
 from gitpulse_sim.api.door import RawPaths
 from gitpulse_sim.control import Control
 from gitpulse_sim.deliver import Post, delivering
 from gitpulse_sim.errors import CannotListen
 from gitpulse_sim.forge import Forge
+from gitpulse_sim.oauth import Provider
 from gitpulse_sim.seed import demo_world
 from gitpulse_sim.world import World
 
@@ -122,12 +123,14 @@ def create_app(world: World, post: Post | None = None) -> Starlette:
         async with delivering(world, post) as engine:
             app.state.forge = Forge(world, engine)
             app.state.control = Control(app.state.forge)
+            app.state.provider = Provider(world)
             yield
             await app.state.control.aclose()
 
     routes = [
         Route("/", page.front_page),
         *control.routes(),
+        *oauth.routes(),
         *places.routes(),
         *repository.routes(),
         *work.routes(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import weakref
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -93,6 +95,17 @@ class Project(Place):
         return [self, *self.group.lineage()]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """Something that users may sign in to with this GitLab."""
+
+    uid: str
+    secret: str = field(repr=False)
+    name: str
+    redirect_uris: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+
 Parent = Project | Group
 """What a hook can belong to."""
 
@@ -111,6 +124,7 @@ class World:
         self.groups: dict[int, Group] = {}
         self.projects: dict[int, Project] = {}
         self.tokens: dict[str, AccessToken] = {}
+        self.applications: dict[str, Application] = {}
         self.faults: list[Fault] = []
         self.manual_calls: dict[tuple[str, str, int, int], list[float]] = {}
         """When tests and resends were asked for: (what, parent kind, parent, user) -> Unix times."""
@@ -164,6 +178,17 @@ class World:
         )  # fmt: skip
         self.tokens[text] = token
         return token
+
+    def add_application(
+        self, name: str, redirect_uris: Sequence[str], scopes: Sequence[str] = ("openid", "email")
+    ) -> Application:
+        """Registers it: what `Add new application` in GitLab does."""
+        made = Application(
+            uid=secrets.token_hex(32), secret=f"gloas-{secrets.token_hex(32)}", name=name,
+            redirect_uris=tuple(redirect_uris), scopes=tuple(scopes),
+        )  # fmt: skip
+        self.applications[made.uid] = made
+        return made
 
     def add_group(self, path: str, name: str | None = None, *, parent: Group | None = None) -> Group:
         group = Group(

@@ -28,7 +28,7 @@ def route(method: str, path: str, handler: Handler) -> Route:
     async def endpoint(request: Request) -> Response:
         forge: Forge = request.app.state.forge
         try:
-            await _suffer(request, forge)
+            await suffer(request, forge)
             call = await open_call(request, forge)
             answer = handler(call)
             if inspect.isawaitable(answer):
@@ -58,7 +58,8 @@ class RawPaths:
         await self._app(scope, receive, send)
 
 
-async def _suffer(request: Request, forge: Forge) -> None:
+async def suffer(request: Request, forge: Forge) -> None:
+    """Whatever fault is meant for this request. Raises Refused."""
     path = request.url.path
     fault = next((fault for fault in forge.world.faults if fault.strikes(request.method, path)), None)
     if fault is None:
