@@ -18,6 +18,7 @@ def _check_database_url(url: str) -> str:
     return url
 
 
+Url = Annotated[str, AfterValidator(lambda url: url.rstrip("/"))]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
 Forgotten = Literal[
     "push",
@@ -45,7 +46,7 @@ class ServiceSettings(SharedSettings):
     gitlab_webhook_secret: SecretStr | None = Field(default=None, validation_alias="GITLAB_WEBHOOK_SECRET")
     """Secret of a hook configured by hand: a plain token, or a signing token, which begins with `whsec_`."""
 
-    gitlab_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = ""
+    gitlab_url: Url = ""
     """GitLab that workers ask for what deliveries do not tell, as it names itself in `X-Gitlab-Instance`.
 
     For hooks made by hand; the operator lets workers ask through its GitLabConnections.
@@ -68,6 +69,30 @@ class ServiceSettings(SharedSettings):
 
     api_tokens_required: bool = True
     """Whether the query API answers only who shows a token (`gitpulse tokens create`). `false`: it tells anyone all."""
+
+    oidc_issuer: Url = ""
+    """GitLab with which people sign in to the dashboard, `https://gitlab.example.com`. Empty, the default: nobody can.
+
+    See `docs/sign-in.md`. What begins with `http://` is taken on a loopback address alone.
+    """
+
+    oidc_client_id: str = ""
+    """Application ID that this GitLab shows for GitPulse."""
+
+    oidc_client_secret: SecretStr = SecretStr("")
+    """Secret that this GitLab showed for it, once."""
+
+    dashboard_url: Url = ""
+    """Where people open the dashboard, `https://gitpulse.example.com`. GitLab sends them back to `/signin/callback`.
+
+    It is a host without a path. No request is asked for it, for anyone can write a `Host` header.
+    """
+
+    dashboard_admins: str = ""
+    """Who sees all: user names in that GitLab, and groups as `group:acme/leads`, separated by commas or blanks.
+
+    Everybody else sees the teams that they are a member of.
+    """
 
     team_series: int = Field(default=0, ge=0)
     """Most Prometheus series about teams that a worker exports; 0, the default, means none.

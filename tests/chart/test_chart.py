@@ -13,6 +13,15 @@ from gitpulse_service.settings import ServiceSettings
 from harness.chart import CHART, ROOT, Refused, lint, only, render
 
 POD_KINDS = ("Deployment", "StatefulSet", "Job", "Pod")
+SIGN_IN = {
+    "url": "https://gitpulse.example.com",
+    "admins": ["ann", "group:acme/leads"],
+    "oidc": {
+        "issuer": "https://gitlab.example.com",
+        "clientId": "us",
+        "clientSecret": {"existingSecret": "application"},
+    },
+}
 SHA = f"sha256:{'0' * 64}"
 
 
@@ -135,7 +144,7 @@ def test_settings_are_the_codes():
 
     for part, settings in (("operator", OperatorSettings), ("service", ServiceSettings)):
         named = set(defs[part]["properties"]["config"]["propertyNames"]["enum"])
-        resources = render({"webhookSecret": {"existingSecret": "x"}})
+        resources = render({"webhookSecret": {"existingSecret": "x"}, "dashboard": SIGN_IN})
         pod = {"operator": "gitpulse-operator", "service": "gitpulse-receiver"}[part]
         chart_sets = {it for it in environment(pods(resources)[pod]) if not it.startswith("BUNDLED_")}
         assert named | chart_sets == variables(settings) | {"GITPULSE_REDIS_URL"}
@@ -148,6 +157,32 @@ def test_a_setting_reaches_receivers_and_workers():
         there = environment(pods(resources)[name])
         assert there["GITPULSE_MAX_BACKLOG"] == "5"
         assert json.loads(there["GITPULSE_RETENTION_DAYS"]) == {"job": 90}
+
+
+def test_people_sign_in_at_receivers_alone():
+    resources = render({"dashboard": SIGN_IN})
+    there = environment(pods(resources)["gitpulse-receiver"])
+    assert there["GITPULSE_OIDC_ISSUER"] == "https://gitlab.example.com"
+    assert there["GITPULSE_OIDC_CLIENT_ID"] == "us"
+    assert there["GITPULSE_OIDC_CLIENT_SECRET"] == {"secretKeyRef": {"name": "application", "key": "client-secret"}}
+    assert there["GITPULSE_DASHBOARD_URL"] == "https://gitpulse.example.com"
+    assert there["GITPULSE_DASHBOARD_ADMINS"] == "ann,group:acme/leads"
+    egress = only(resources, "NetworkPolicy", "gitpulse-receiver")["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule.get("ports", [])} == {53, 443, 80}
+    for pod in ("gitpulse-worker", "gitpulse-operator"):
+        assert not [it for it in environment(pods(resources)[pod]) if "OIDC" in it]
+    assert not [it for it in environment(pods(render())["gitpulse-receiver"]) if "OIDC" in it or "DASHBOARD" in it]
+
+
+def test_people_open_the_dashboard_where_gitlab_delivers_unless_it_is_said():
+    def url(**values):
+        found = render({**values, "dashboard": {**SIGN_IN, "url": ""}})
+        return environment(pods(found)["gitpulse-receiver"])["GITPULSE_DASHBOARD_URL"]
+
+    assert url(publicUrl="https://hooks.example.com") == "https://hooks.example.com"
+    assert (
+        url(ingress={"enabled": True, "hosts": ["a.example"], "tls": [{"hosts": ["a.example"]}]}) == "https://a.example"
+    )
 
 
 def test_images_are_named_by_tag_or_digest():
@@ -234,6 +269,22 @@ def test_every_part_has_a_policy_of_its_own():
         ({"operator": {"config": {"GITPULSE_MAX_BACKLOG": 1}}}, "GITPULSE_MAX_BACKLOG"),
         ({"database": {"url": "mysql://x"}}, "/database/url"),
         ({"redis": {"url": "localhost:6379"}}, "/redis/url"),
+        ({"dashboard": {"url": "http://gitpulse.example.com"}}, "/dashboard/url"),
+        ({"dashboard": {"url": "https://gitpulse.example.com/in"}}, "/dashboard/url"),
+        ({"dashboard": {"admins": "ann"}}, "/dashboard/admins"),
+        ({"dashboard": {"admins": ["ann bob"]}}, "/dashboard/admins/0"),
+        ({"dashboard": {"oidc": {"issuer": "http://gitlab.example.com"}}}, "/dashboard/oidc/issuer"),
+        ({"dashboard": {"oidc": {"clientSecret": "hush"}}}, "/dashboard/oidc/clientSecret"),
+        ({"dashboard": {"admins": ["ann"]}}, "dashboard.oidc.clientId: people sign in with all of"),
+        ({"dashboard": SIGN_IN | {"oidc": SIGN_IN["oidc"] | {"clientId": ""}}}, "dashboard.oidc.clientId: people"),
+        (
+            {"dashboard": SIGN_IN | {"oidc": SIGN_IN["oidc"] | {"clientSecret": {}}}},
+            "clientSecret.existingSecret: people",
+        ),
+        ({"dashboard": SIGN_IN | {"oidc": SIGN_IN["oidc"] | {"issuer": ""}}}, "dashboard.oidc.issuer: people"),
+        ({"dashboard": SIGN_IN | {"url": ""}}, "dashboard.url: say where people open"),
+        ({"dashboard": SIGN_IN | {"url": ""}, "publicUrl": "https://a.example/in"}, "dashboard.url: say where"),
+        ({"service": {"config": {"GITPULSE_OIDC_ISSUER": "x"}}}, "GITPULSE_OIDC_ISSUER"),
         ({"redis": {"enabled": False}}, "enabled"),
         ({"images": {"tag": "latest"}}, "tag"),
         ({"images": {"service": {"digest": "sha256:beef"}}}, "/images/service/digest"),

@@ -6,15 +6,25 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from gitpulse_service.dashboard import overview
+from gitpulse_service.dashboard.closed import add_closed
+from gitpulse_service.dashboard.config import SignIn
 from gitpulse_service.dashboard.pages import HERE, add_handlers
 from gitpulse_service.metrics_api import Parts
 
 
-def create_dashboard(parts: Parts) -> FastAPI:
-    """The application. Whoever made the parts runs `parts.hub`, and closes what they stand on."""
+def create_dashboard(parts: Parts, sign_in: SignIn | None = None) -> FastAPI:
+    """The application. Whoever made the parts runs `parts.hub`, and closes what they stand on.
+
+    Without `sign_in` nobody can, and `door` says who sees the pages all the same.
+    """
     app = FastAPI(title="GitPulse", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.parts = parts
+    app.state.parts, app.state.sign_in = parts, sign_in
     add_handlers(app)
+    add_closed(app)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(overview.router)
+    if sign_in is not None:
+        from gitpulse_service.dashboard.signin import add_sign_in  # noqa: PLC0415 -- half a second of imports
+
+        add_sign_in(app, sign_in, parts)
     return app

@@ -70,15 +70,16 @@ class Caller:
     parts: Parts
     teams: frozenset[str] | None
     """None: all, and what belongs to none."""
-    secret: str | None = field(default=None, repr=False)
+    valid: Callable[[], Awaitable[bool]] | None = field(default=None, repr=False)
+    """Asks whether they still may; None: always."""
 
     @property
     def engine(self) -> AsyncEngine:
         return self.parts.engine
 
     async def still(self) -> bool:
-        """Whether the token that was shown is still one."""
-        return self.secret is None or await tokens.find(self.engine, self.secret) is not None
+        """Whether they still may: a token or a session can end while a stream goes on."""
+        return self.valid is None or await self.valid()
 
     def must_see_all(self) -> None:
         """Raises Problem for who may see only some teams."""
@@ -171,17 +172,28 @@ class Caller:
         return {int(point.group) for points in found for point in points if point.group is not None}
 
 
+async def by_token(parts: Parts, secret: str) -> Caller:
+    """Whoever shows this token. Raises Problem where it is none, StoreUnavailable."""
+
+    async def valid() -> bool:
+        return await tokens.find(parts.engine, secret) is not None
+
+    if found := await tokens.find(parts.engine, secret):
+        return Caller(parts, found.teams, valid)
+    raise _unauthorized("this token is wrong, revoked, or its time is over", ', error="invalid_token"')
+
+
+def _unauthorized(detail: str, error: str = "") -> Problem:
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": f'Bearer realm="gitpulse"{error}'})
+
+
 async def _caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]) -> Caller:
     parts: Parts = request.app.state.parts
-    if shown is None:
-        if not parts.tokens_required:
-            return Caller(parts, None)
-        detail, error = "show a token: `Authorization: Bearer gpt_…`, made by `gitpulse tokens create`", ""
-    elif found := await tokens.find(parts.engine, shown.credentials):
-        return Caller(parts, found.teams, shown.credentials)
-    else:
-        detail, error = "this token is wrong, revoked, or its time is over", ', error="invalid_token"'
-    raise Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": f'Bearer realm="gitpulse"{error}'})
+    if shown is not None:
+        return await by_token(parts, shown.credentials)
+    if parts.tokens_required:
+        raise _unauthorized("show a token: `Authorization: Bearer gpt_…`, made by `gitpulse tokens create`")
+    return Caller(parts, None)
 
 
 AnyCaller: TypeAlias = Annotated[Caller, Depends(_caller)]

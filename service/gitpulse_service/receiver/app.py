@@ -158,15 +158,17 @@ def _add_query_api(
     """Serves the numbers too; adds what runs beside that, and what closes it."""
     # SQLAlchemy takes long to import, and a receiver without a database never needs it.
     from gitpulse_service.dashboard import create_dashboard  # noqa: PLC0415
+    from gitpulse_service.dashboard.config import SignIn  # noqa: PLC0415
     from gitpulse_service.metrics_api import PREFIX, Hub, Parts, create_api  # noqa: PLC0415
     from gitpulse_service.store.engine import create_engine  # noqa: PLC0415
 
-    engine, redis = create_engine(database_url), connect(settings.redis_url)
+    sign_in = SignIn.of(settings)
+    engine, redis = create_engine(database_url, keep_emails=settings.keep_emails), connect(settings.redis_url)
     hub = Hub(Live(redis).updates)
     backfills, hooks, health = Backfills(redis).shown, Hooks(redis).shown, partial(backlog.health, log)
     parts = Parts(engine, settings.api_tokens_required, hub, backfills, hooks, health)
     app.mount(PREFIX, create_api(parts))
-    app.mount("/", create_dashboard(parts))
+    app.mount("/", create_dashboard(parts, sign_in))
     app.stopping = hub.close
     works.append(hub.run)
     closing += redis.aclose, engine.dispose

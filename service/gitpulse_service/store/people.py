@@ -15,7 +15,7 @@ from gitpulse_service.contract import Person, Team
 from gitpulse_service.events.privacy import without_emails
 from gitpulse_service.store import keys
 from gitpulse_service.store.engine import store_errors
-from gitpulse_service.store.roster import Resolved, alias, bot, member, resolve, roster
+from gitpulse_service.store.roster import Handle, Resolved, alias, bot, member, resolve, roster
 from gitpulse_service.store.tables import identity
 
 FORGOTTEN = b"\xff" * 17
@@ -62,6 +62,17 @@ def attribution() -> sa.Subquery:
 def members() -> sa.Subquery:
     """Who is in which team: `team`, `person`."""
     return sa.select(member.c.team, member.c.person).subquery("members")
+
+
+async def teams_of(engine: AsyncEngine, handles: Sequence[Handle]) -> frozenset[str]:
+    """The teams of whom the first of these handles stands for that the map knows. Raises StoreUnavailable."""
+    a, m = alias.c, member.c
+    query = sa.select(a.kind, a.value, a.person, m.team).outerjoin(member, m.person == a.person)
+    with store_errors(engine):
+        async with engine.connect() as connection:
+            rows = (await connection.execute(query.where(sa.tuple_(a.kind, a.value).in_(handles)))).all()
+    person = next((row.person for it in handles for row in rows if (row.kind, row.value) == it), None)
+    return frozenset(row.team for row in rows if row.person == person and row.team is not None)
 
 
 async def replace(engine: AsyncEngine, source: str, teams: Sequence[Team]) -> Resolved:

@@ -20,7 +20,7 @@ from gitpulse_service import metrics
 from gitpulse_service.errors import GitLabFailed, LogUnavailable, StoreUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.settings import ServiceSettings
-from gitpulse_service.store import retention, rollups, todo
+from gitpulse_service.store import retention, rollups, sessions, todo
 from gitpulse_service.store.forget import stay_forgotten
 from gitpulse_service.store.people import replace
 
@@ -118,6 +118,7 @@ async def retire(context: Context) -> None:
     try:
         forgotten = await retention.retire(context["engine"], datetime.now(UTC), context["kept"])
         await todo.forget(context["engine"], datetime.now(UTC) - todo.KEPT)
+        await sessions.forget(context["engine"], datetime.now(UTC))
         forgotten["identity"] = await stay_forgotten(context["engine"])
     except StoreUnavailable as error:
         logger.warning("nothing is forgotten for now: %s", error)

@@ -1,0 +1,120 @@
+"""Who has signed in to the dashboard, and for how long. Only a hash of what their browser shows is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gitpulse_service.errors import StoreUnavailable
+from gitpulse_service.events.privacy import pseudonym
+from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.keys import fold
+from gitpulse_service.store.people import keeps_emails
+from gitpulse_service.store.roster import Handle
+from gitpulse_service.store.tables import Bytes, Text, UtcDateTime
+
+LIFETIME = timedelta(hours=24)
+"""After which one signs in again, however busy: who was blocked in GitLab gets out then. It costs others one click."""
+IDLE = timedelta(hours=12)
+"""After which one does where nothing was asked for."""
+USE_NOTED = timedelta(minutes=5)
+"""How exactly it is noted when a session was last used: more would be a write for each page."""
+
+# Not the metadata of `tables`: see `tokens`.
+session = sa.Table(
+    "session",
+    sa.MetaData(),
+    sa.Column("hash", Bytes, primary_key=True),
+    sa.Column("issuer", Text, nullable=False),
+    sa.Column("account", Text, nullable=False),
+    sa.Column("username", Text, nullable=False),
+    sa.Column("email", Text),
+    sa.Column("groups", Text, nullable=False),
+    sa.Column("created_at", UtcDateTime(), nullable=False),
+    sa.Column("used_at", UtcDateTime(), nullable=False),
+    comment="Who is signed in, by the SHA-256 of their session's id; groups is a JSON list of those that see all",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody's account, as their GitLab told of it when they signed in."""
+
+    issuer: str
+    """The GitLab's URL."""
+    id: str
+    """By which the GitLab knows it, whatever it is called."""
+    username: str
+    email: str | None
+    """One that GitLab has verified, or its pseudonym."""
+    groups: frozenset[str]
+    """Those of its groups by which it may see all: full paths."""
+
+    def handles(self) -> list[Handle]:
+        """By what it is looked up in the map of people, the surest first."""
+        emails = dict.fromkeys((self.email, pseudonym(self.email))) if self.email else ()
+        given = [("account", self.id), *(("email", it) for it in emails if it), ("username", self.username)]
+        return [(kind, fold(value)) for kind, value in given]
+
+
+async def begin(engine: AsyncEngine, account: Account) -> str:
+    """Makes a session; its id is told this once. What is over is forgotten. Raises StoreUnavailable."""
+    secret, now = secrets.token_urlsafe(32), datetime.now(UTC).replace(microsecond=0)
+    email = account.email if account.email is None or keeps_emails(engine) else pseudonym(account.email)
+    row = {
+        "hash": _hash(secret),
+        "issuer": account.issuer,
+        "account": account.id,
+        "username": account.username,
+        "email": email,
+        "groups": json.dumps(sorted(account.groups)),
+        "created_at": now,
+        "used_at": now,
+    }
+    await forget(engine, now)
+    await _write(engine, sa.insert(session).values(row))
+    return secret
+
+
+async def find(engine: AsyncEngine, secret: str, issuer: str) -> Account | None:
+    """Whose session this is, if it is one of this GitLab's and not over. Raises StoreUnavailable."""
+    c, now, hashed = session.c, datetime.now(UTC), _hash(secret)
+    query = sa.select(c.account, c.username, c.email, c.groups, c.used_at)
+    with store_errors(engine):
+        async with engine.connect() as connection:
+            asked = query.where(c.hash == hashed, c.issuer == issuer, c.created_at > now - LIFETIME)
+            found = (await connection.execute(asked.where(c.used_at > now - IDLE))).first()
+    if found is None:
+        return None
+    if now - found.used_at > USE_NOTED:
+        with contextlib.suppress(StoreUnavailable):  # a database that cannot write now can still answer
+            await _write(engine, sa.update(session).where(c.hash == hashed).values(used_at=now))
+    return Account(issuer, found.account, found.username, found.email, frozenset(json.loads(found.groups)))
+
+
+async def end(engine: AsyncEngine, secret: str) -> None:
+    """From now on it opens nothing. Raises StoreUnavailable."""
+    await _write(engine, sa.delete(session).where(session.c.hash == _hash(secret)))
+
+
+async def forget(engine: AsyncEngine, now: datetime) -> None:
+    """Forgets sessions that are over. Raises StoreUnavailable."""
+    over = sa.or_(session.c.created_at <= now - LIFETIME, session.c.used_at <= now - IDLE)
+    await _write(engine, sa.delete(session).where(over))
+
+
+async def _write(engine: AsyncEngine, statement: sa.Executable) -> None:
+    with store_errors(engine):
+        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
+            await connection.execute(statement)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="replace")).digest()
