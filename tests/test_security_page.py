@@ -10,7 +10,7 @@ from typing import get_args
 import yaml
 
 from gitpulse_service.settings import Forgotten
-from gitpulse_service.store import rollups, roster, tables, tokens
+from gitpulse_service.store import rollups, roster, sessions, tables, tokens
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/security.md").read_text()
@@ -49,7 +49,7 @@ def test_every_right_of_the_operator_has_its_row_and_its_reason():
 
 
 def test_every_table_is_in_the_inventory_and_nothing_else():
-    kept = [roster.roster.metadata, rollups.derived, tokens.token.metadata]
+    kept = [roster.roster.metadata, rollups.derived, tokens.token.metadata, sessions.session.metadata]
     assert kept[0] is tables.metadata
     told = rows(INVENTORY)
     assert Counter(code(name) for name, *_ in told) == Counter((name,) for it in kept for name in it.tables)

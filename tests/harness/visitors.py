@@ -33,12 +33,8 @@ def dashboard(engine, sign_in=None, *, tokens_required=True) -> FastAPI:
 
     @app.get("/who/{rest:path}")
     async def who(viewer: AnyViewer) -> dict[str, Any]:
-        return {
-            "name": viewer.name,
-            "teams": viewer.teams,
-            "all": viewer.caller.teams is None,
-            "team": viewer.team(None),
-        }
+        teams = viewer.caller.teams
+        return {"name": viewer.name, "teams": "all" if teams is None else sorted(teams)}
 
     return app
 

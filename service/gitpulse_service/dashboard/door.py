@@ -28,26 +28,15 @@ _NO_SIGN_IN = (
 class Viewer:
     """Somebody who may look.
 
-    A page asks `caller` for all that it shows: that sees only what this viewer may. Whoever is in some teams goes by
-    one of them at a time, and `caller.scope` refuses to guess which: so give it `team(asked)`, and where `teams` are
-    several let them choose another by `?team=`. Whoever sees all (`teams` is empty) goes by none unless they choose
-    one. Streams end when `caller.still()` is false. With a `name` the page offers to sign out: a form that is posted
-    to `/signout`.
+    A page asks `caller` for all that it shows: that sees only what this viewer may. Whoever sees some teams goes by one
+    of them at a time, for `caller.scope` refuses to guess which: the first of `caller.teams`, or what `?team=` says.
+    Streams end when `caller.still()` is false. With a `name` the page offers to sign out: a form posted to `/signout`.
     """
 
     caller: Caller
     """What they may see."""
     name: str | None
     """Under which they have signed in; None: nobody needs to here, or it is a program that shows a token."""
-
-    @property
-    def teams(self) -> list[str]:
-        """Theirs, in order; empty: they see all."""
-        return sorted(self.caller.teams or ())
-
-    def team(self, asked: str | None) -> str | None:
-        """The team to go by: what was asked for, else the first of theirs; None: all."""
-        return asked or next(iter(self.teams), None)
 
 
 class Closed(Problem):

@@ -7,6 +7,7 @@ import pytest
 
 from gitpulse_service.dashboard.signin import local
 from gitpulse_sim.faults import Fault
+from gitpulse_sim.oauth import Provider
 from harness.visitors import URL
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -62,6 +63,17 @@ async def test_a_code_that_is_too_old(browser, simulator):
 async def test_an_id_token_of_another_time(browser, simulator, seconds):
     simulator.world.clock.advance(seconds)
     await refused(browser, await browser.chosen(await browser.to_gitlab(), "bob"), 502, "is not believed")
+
+
+async def test_a_gitlab_that_tells_of_two_people(browser, monkeypatch):
+    true = Provider.user_info
+    monkeypatch.setattr(Provider, "user_info", lambda *it: {**true(*it), "sub": "1"})
+    await refused(browser, await browser.chosen(await browser.to_gitlab(), "bob"), 502, "tells of another user")
+
+
+async def test_a_gitlab_that_answers_something_else(browser, monkeypatch):
+    monkeypatch.setattr(Provider, "user_info", lambda *_: ["bob"])
+    await refused(browser, await browser.chosen(await browser.to_gitlab(), "bob"), 502, "not as OpenID Connect has it")
 
 
 async def test_whoever_says_no(browser):

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 import sqlalchemy as sa
 
@@ -16,8 +17,10 @@ from gitpulse_service.settings import ServiceSettings
 from gitpulse_service.store import people, sessions, tokens
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.people import Role
+from harness.processes import free_port
 from harness.query_api import silence
-from harness.visitors import TEAMS, URL
+from harness.receiver import serving, settings
+from harness.visitors import TEAMS, URL, Browser
 
 COOKIE = "__Host-gitpulse"
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -36,7 +39,7 @@ async def test_the_whole_way(browser):
     assert kept.startswith(f"{COOKIE}=")
     assert {"HttpOnly", "Max-Age=86400", "Path=/", "SameSite=lax", "Secure"} == {*kept.split("; ")[1:]}
     assert gone.startswith(f'{COOKIE}-signin=""; HttpOnly; Max-Age=0')
-    assert await browser.who() == {"name": "bob", "teams": ["ops", "web"], "all": False, "team": "ops"}
+    assert await browser.who() == {"name": "bob", "teams": ["ops", "web"]}
 
     secret = browser.cookies[COOKIE]
     out = await browser.post("/signout", headers={"sec-fetch-site": "same-origin"})
@@ -87,14 +90,14 @@ async def test_whoever_is_in_no_team_sees_why_and_can_leave(browser, user, simul
 @SQLITE
 async def test_who_sees_all(browser, place, simulator):
     await browser.sign_in("fatima")
-    assert await browser.who() == {"name": "fatima", "teams": [], "all": True, "team": None}
+    assert await browser.who() == {"name": "fatima", "teams": "all"}
 
     world = simulator.world
     leads = world.add_group("leads", parent=world.groups[1])
     leads.members[world.user("emeka").id] = Role.DEVELOPER
     emeka = await place.browser()
     await emeka.sign_in("emeka")
-    assert (await emeka.who())["all"]
+    assert (await emeka.who())["teams"] == "all"
     later = await place.browser(dashboard_admins="group:acme/other")
     later.cookies.update(emeka.cookies)
     assert (await later.get("/who/")).status_code == 403  # what is set now decides, not what was
@@ -157,7 +160,7 @@ async def test_a_program_shows_a_token(browser, place):
     secret = await tokens.create(place.engine, "csv", ["ops"], None)
     shown = {"authorization": f"Bearer {secret}"}
     answer = await browser.get("/who/", headers=shown)
-    assert answer.json() == {"name": None, "teams": ["ops"], "all": False, "team": "ops"}
+    assert answer.json() == {"name": None, "teams": ["ops"]}
     answer = await browser.get("/who/", headers={"authorization": "Bearer gpt_no"})
     assert (answer.status_code, answer.headers.get("location")) == (401, None)
 
@@ -226,3 +229,23 @@ async def test_a_session_ends_in_its_time(browser, place):
     async with place.engine.begin() as connection:
         await connection.execute(sa.update(sessions.session).values(created_at=over))
     assert (await browser.get("/who/")).status_code == 401
+
+
+@SQLITE
+async def test_a_receiver_of_ones_own_machine_too(engine, database_url, redis_url, simulator):
+    """Without TLS, by a real server; what opens its pages opens nothing of the API."""
+    await people.replace(engine, "file", TEAMS)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    application = simulator.world.add_application("GitPulse", [f"{url}/signin/callback"])
+    given = settings(
+        redis_url, database_url=database_url, oidc_issuer=simulator.url, oidc_client_id=application.uid,
+        oidc_client_secret=application.secret, dashboard_url=url,
+    )  # fmt: skip
+    with serving(given, port=port):
+        async with Browser(base_url=url) as browser, httpx2.AsyncClient() as browser.gitlab:
+            kept, _ = (await browser.sign_in("bob", "/")).headers.get_list("set-cookie")
+            assert kept.startswith("gitpulse=")
+            assert "Secure" not in kept
+            assert (await browser.get("/")).status_code == 200
+            assert (await browser.get("/api/v1/projects")).status_code == 401
