@@ -84,7 +84,7 @@ class Caller:
     def must_see_all(self) -> None:
         """Raises Problem for who may see only some teams."""
         if self.teams is not None:
-            raise Problem(HTTPStatus.FORBIDDEN, "this needs a token for all teams")
+            raise Problem(HTTPStatus.FORBIDDEN, "only who may see all teams may see this")
 
     async def scope(self, name: str | None, person: str | None = None) -> tuple[str | None, str]:
         """The team to go by, and its time zone: what was asked for, or the only one there is. Raises Problem."""
@@ -92,12 +92,10 @@ class Caller:
             mine = ", ".join(sorted(self.teams))
             theirs = sa.select(member.c.team).where(member.c.person == person, member.c.team.in_(self.teams))
             if not self.teams.issuperset([name] if name else []) or (person and not await self.rows(theirs)):
-                raise Problem(HTTPStatus.FORBIDDEN, f"this token is for other teams: {mine}")
+                raise Problem(HTTPStatus.FORBIDDEN, f"you may see other teams: {mine}")
             if name is None and person is None:
                 if len(self.teams) != 1:
-                    raise Problem(
-                        HTTPStatus.FORBIDDEN, f"this token is for the teams {mine}: add team= with one of them"
-                    )
+                    raise Problem(HTTPStatus.FORBIDDEN, f"you may see the teams {mine}: add team= with one of them")
                 (name,) = self.teams
         if name is None:
             return None, "UTC"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import logging
+import ssl
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -17,6 +21,7 @@ from gitpulse_service.settings import ServiceSettings
 from gitpulse_service.store import people, sessions, tokens
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.people import Role
+from harness.pki import Authority
 from harness.processes import free_port
 from harness.query_api import silence
 from harness.receiver import serving, settings
@@ -229,6 +234,39 @@ async def test_a_session_ends_in_its_time(browser, place):
     async with place.engine.begin() as connection:
         await connection.execute(sa.update(sessions.session).values(created_at=over))
     assert (await browser.get("/who/")).status_code == 401
+
+
+@contextlib.asynccontextmanager
+async def with_tls(simulator, keys):
+    """The simulator behind TLS, as which it calls itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys.certificate, keys.key)
+    inside = urlsplit(simulator.url).port
+
+    async def relay(reader, writer):
+        near, far = await asyncio.open_connection("127.0.0.1", inside)
+        await asyncio.gather(pump(reader, far), pump(near, writer))
+
+    async def pump(reader, writer):
+        with contextlib.suppress(OSError):
+            while some := await reader.read(65536):
+                writer.write(some)
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context) as server:
+        simulator.world.url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        yield simulator.world.url
+
+
+@SQLITE
+async def test_a_gitlab_with_a_certificate_of_ones_own_authority(place, simulator, tmp_path, monkeypatch):
+    authority = Authority(tmp_path)
+    async with with_tls(simulator, authority.server("gitlab")) as url:
+        stranger = await place.browser(oidc_issuer=url)
+        assert (await stranger.get("/signin")).status_code == 503
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        browser = await place.browser(oidc_issuer=url)
+        assert (await browser.get("/signin")).headers["location"].startswith(f"{url}/oauth/authorize?")
 
 
 @SQLITE
