@@ -31,7 +31,7 @@ SCOPE = "openid email"
 TIMEOUT = 10.0
 """Seconds for each step of a request to GitLab."""
 AT_ONCE = 8
-"""Codes that are exchanged at a time; more wait, for each is three requests to GitLab."""
+"""Of those who sign in, how many have GitLab asked at a time; more wait."""
 LEEWAY = 60
 """Seconds by which the clocks of GitLab and of this machine may differ."""
 
@@ -47,7 +47,7 @@ class GitLab:
     async def authorization_url(self, state: str, nonce: str, verifier: str) -> str:
         """Where somebody is sent to say who they are."""
         with _refusing():
-            async with self._client() as client:
+            async with self._turn, self._client() as client:
                 endpoint = (await self._metadata(client))["authorization_endpoint"]
                 url, _ = client.create_authorization_url(endpoint, state=state, nonce=nonce, code_verifier=verifier)
                 return str(url)
@@ -121,7 +121,7 @@ def verified(
 
 @contextlib.contextmanager
 def _refusing() -> Iterator[None]:
-    """Makes a page of what goes wrong. Neither page nor log has more of it than its kind: bodies may hold secrets."""
+    """Makes a page of what goes wrong. Neither page nor log has what was sent or answered: it may hold secrets."""
     try:
         yield
     except OAuthError as error:
@@ -129,7 +129,7 @@ def _refusing() -> Iterator[None]:
     except JoseError as error:
         raise _wrong(f"its ID token is not valid ({error.error})") from None
     except (HTTPError, InvalidURL) as error:
-        logger.warning("GitLab does not answer a sign-in: %s", type(error).__name__)
+        logger.warning("GitLab does not answer a sign-in: %s: %s", type(error).__name__, str(error).partition("\n")[0])
         detail = "GitLab does not answer, so nobody can sign in now; who is signed in already stays so. Try again."
         raise Closed(HTTPStatus.SERVICE_UNAVAILABLE, "GitLab is away", detail, sign_in=True) from None
     except (ValueError, KeyError) as error:

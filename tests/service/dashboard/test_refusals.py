@@ -114,9 +114,10 @@ async def test_gitlab_fails_on_the_way_back(browser, simulator, fault, status, w
     await refused(browser, url, status, words)
 
 
-async def test_an_address_where_nobody_listens(place):
+async def test_an_address_where_nobody_listens(place, caplog):
     browser = await place.browser(oidc_issuer="http://127.0.0.1:1")
     await refused(browser, "/signin", 503, "GitLab does not answer")
+    assert "GitLab does not answer a sign-in: ConnectError: " in caplog.text
 
 
 @pytest.mark.parametrize(
