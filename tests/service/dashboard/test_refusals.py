@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from gitpulse_service.dashboard.signin import local
+from gitpulse_service.dashboard.signin import _made_of, local
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.oauth import Provider
 from harness.visitors import URL
@@ -39,6 +39,13 @@ async def test_a_state_that_is_not_ours(browser, state):
     back = httpx2.URL(await browser.chosen(await browser.to_gitlab(), "bob"))
     await refused(browser, back.copy_set_param("state", state), 400, "not begun in this browser")
     await refused(browser, back.copy_remove_param("state"), 400, "not begun in this browser")
+
+
+async def test_a_state_made_of_nothing(browser, place):
+    """Anybody can make the one that goes with no cookie at all."""
+    attacker = await place.browser()
+    asked = (await attacker.to_gitlab()).copy_set_param("state", _made_of("", "state"))
+    await refused(browser, await attacker.chosen(asked, "emeka"), 400, "not begun in this browser")
 
 
 async def test_a_code_is_good_once(browser):
