@@ -68,6 +68,7 @@ async def test_the_number_goes_before_the_address_and_that_before_the_name(place
         ([("account", "9"), ("email", "bob@acme.example"), ("username", "chiara")], {"ops", "web"}),
         ([("account", "9"), ("email", "x@acme.example"), ("username", "chiara")], {"ops"}),
         ([("account", "9")], set()),
+        ([("username", "chiara"), ("account", "1")], {"ops"}),  # as it is asked, not as it is found
     ):
         assert await people.teams_of(place.engine, handles) == team
 
