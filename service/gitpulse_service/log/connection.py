@@ -40,10 +40,11 @@ def connect(url: str, *, answer_timeout: float = ANSWER_TIMEOUT) -> Redis:
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": answer_timeout,
-        "socket_keepalive": True,
         "health_check_interval": 0,
         **once,
     }
+    if not url.startswith("unix:"):  # whose connections know no such option
+        options["socket_keepalive"] = True
     client: Redis
     if place := sentinels(url):
         asking: dict[str, Any] = {
