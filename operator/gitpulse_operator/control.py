@@ -1,6 +1,6 @@
 """The operator at work on a cluster: what the watches show becomes runs, and what the runs say is kept to.
 
-The kopf handlers feed it, and it knows nothing of kopf.
+The kopf handlers feed it, or (without Kubernetes) the files of a folder; it knows nothing of either.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Self
 
-from gitpulse_operator.adapters.kube import KubeCluster
 from gitpulse_operator.agenda import Agenda, ended
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.domain.conditions import READY, find
@@ -21,7 +20,7 @@ from gitpulse_operator.metrics import QUEUE_DEPTH
 from gitpulse_operator.names import CONNECTION, PROJECT, TEAM
 from gitpulse_operator.priority import Priority, Urgency, running
 from gitpulse_operator.reconcile.news import News
-from gitpulse_operator.reconcile.ports import World
+from gitpulse_operator.reconcile.ports import Cluster, World
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 from gitpulse_operator.reconcile.runner import Run, Runner
 from gitpulse_operator.settings import OperatorSettings
@@ -36,6 +35,8 @@ PUBLISHED = (PROJECT, TEAM)
 """Kinds of which the directory must hold all before it is complete."""
 TEAMS_SETTLE = 1.0
 """Seconds after which a change of one team is looked at from the others, which may claim the same."""
+CLEANUP_RETRY = 15.0
+"""Seconds between tries to clean up while GitLab does not answer."""
 LONGEST_ARRIVAL = 10.0
 """Seconds after which a project that has not been given our finalizer keeps no others from it."""
 
@@ -59,7 +60,7 @@ class Control:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def started(cls, settings: OperatorSettings, cluster: KubeCluster) -> AsyncIterator[Self]:
+    async def started(cls, settings: OperatorSettings, cluster: Cluster) -> AsyncIterator[Self]:
         """Runs it until the block ends. Raises DirectoryUnavailable or ClusterUnavailable if one is not there."""
         async with assembled(settings, cluster) as world:
             control = cls(settings, world)

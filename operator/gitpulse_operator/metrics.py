@@ -89,14 +89,14 @@ for _again in ("no", "yes"):
 
 
 @contextlib.contextmanager
-def serve_metrics(port: int) -> Iterator[None]:
+def serve_metrics(port: int, host: str = "0.0.0.0") -> Iterator[None]:  # noqa: S104 - Prometheus comes from elsewhere
     """Lets Prometheus read on this port until the block ends; 0: not at all. Raises PortTaken."""
     tell_build("operator")
     if not port:
         yield
         return
     try:
-        server, thread = start_http_server(port)
+        server, thread = start_http_server(port, host)
     except OSError as error:
         raise PortTaken(
             f"cannot serve metrics on port {port} ({error.strerror}); set GITPULSE_METRICS_PORT to a free one, or to 0"

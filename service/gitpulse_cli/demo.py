@@ -24,10 +24,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gitpulse_cli import children, figures
+from gitpulse_cli.children import Program
 from gitpulse_cli.errors import CommandError
 from gitpulse_cli.output import Format, console
 from gitpulse_cli.report import Check, Report
-from gitpulse_operator.local import reconcile_folder
+from gitpulse_operator.adapters.manifests import FolderCluster
+from gitpulse_operator.agenda import ended
+from gitpulse_operator.domain.conditions import READY, Condition, find
+from gitpulse_operator.local import look_after
+from gitpulse_operator.reconcile.resource import Ref, Resource
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_sim.activity import Progress as Replayed, replay
 from gitpulse_sim.forge import Forge
@@ -36,7 +41,7 @@ from gitpulse_sim.server import PORT as SIMULATOR_PORT, serving
 from gitpulse_sim.truth import facts
 
 STARTING = 20.0
-"""Seconds that the receiver may take to read the hooks that the operator has published."""
+"""Seconds that a resource may take to be looked after, and the receiver to read the hooks that were published."""
 COUNTING = 60.0
 """Seconds that the worker may lag behind the last delivery before the demo calls it a failure."""
 
@@ -60,11 +65,14 @@ async def run(*, examples: Path | None, days: int, once: bool, output: Format) -
     with tempfile.TemporaryDirectory(prefix="gitpulse-demo-") as name:
         folder = Path(name)
         port = children.free_port(SIMULATOR_PORT)
-        async with serving(demo_world(), port=port) as forge, _services(folder) as services:
+        async with contextlib.AsyncExitStack() as parts:
+            forge = await parts.enter_async_context(serving(demo_world(), port=port))
+            services = await parts.enter_async_context(_services(folder))
             console.print(
                 f"[bold]GitPulse demo[/]: a GitLab with two projects and six people at {forge.world.url}", markup=True
             )
-            await _provision(_manifests(examples, folder, forge.world.url), folder, services)
+            cluster = FolderCluster([_manifests(examples, folder, forge.world.url)], folder / "state.json")
+            await parts.enter_async_context(_operator(cluster, services))
             report = await _replay_and_check(forge, days, services)
             report.show(output)
             sys.stdout.flush()
@@ -82,7 +90,8 @@ async def run(*, examples: Path | None, days: int, once: bool, output: Format) -
 async def _services(folder: Path) -> AsyncIterator[Services]:
     ports = {name: children.free_port(port) for name, port in _PORTS.items()}
     key = secrets.token_bytes(32)
-    async with children.redis(folder, ports["redis"]) as redis_url:
+    redis, redis_url = children.redis(folder)
+    async with children.child(redis):
         env = {
             "GITPULSE_REDIS_URL": redis_url,
             "GITPULSE_DATABASE_URL": f"sqlite:///{folder / 'gitpulse.db'}",
@@ -99,7 +108,7 @@ async def _services(folder: Path) -> AsyncIterator[Services]:
             )
 
 
-_PORTS = {"redis": 6399, "receiver": 8080, "receiver_metrics": 9101, "worker_metrics": 9102}
+_PORTS = {"receiver": 8080, "receiver_metrics": 9101, "worker_metrics": 9102}
 """Taken where they are free, so that addresses stay the same from run to run."""
 
 
@@ -111,7 +120,7 @@ async def _program(name: str, folder: Path, env: Mapping[str, str], ports: Mappi
         argv += ["--port", str(ports[name])]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GITPULSE_", "GITLAB_"))}
     port = ports.get(name, ports[f"{name}_metrics"])
-    async with children.child(name, argv, log=folder / f"{name}.log", port=port, env={**inherited, **env}):
+    async with children.child(Program(name, argv, port, {**inherited, **env}, folder / f"{name}.log")):
         yield
 
 
@@ -134,19 +143,34 @@ _EXAMPLES = (Path("examples"), Path(__file__).parent / "examples", Path(__file__
 """Where the examples are: here, in an installed wheel, in a clone."""
 
 
-async def _provision(manifests: Path, folder: Path, services: Services) -> None:
-    """What `kubectl apply` and the operator would do. Raises CommandError for a resource that is not ready."""
+@contextlib.asynccontextmanager
+async def _operator(cluster: FolderCluster, services: Services) -> AsyncIterator[None]:
+    """Looks after the resources until the block ends. Raises CommandError for one that does not become ready."""
     settings = OperatorSettings(
         redis_url=services.redis, public_url=services.receiver, installation_key=services.installation_key
     )
-    for found in await reconcile_folder(settings, [manifests], state=folder / "state.json"):
-        mark = "[green]✓[/]" if found.ready.status == "True" else "[red]✗[/]"
-        console.print(f"  {mark} {found.ref}: {escape(found.ready.message)}", markup=True)
-        if found.ready.status != "True":
-            raise CommandError(f"{found.ref} is not ready: {found.ready.message}")
-    async with aiohttp.ClientSession() as session:
-        if not await figures.await_ready(session, services.receiver, seconds=STARTING):
-            raise CommandError(f"the receiver at {services.receiver} does not learn of the hooks")
+    working = asyncio.create_task(look_after(settings, cluster))
+    try:
+        for ref in cluster.refs():
+            ready = await asyncio.wait_for(_looked_after(cluster, ref), STARTING)
+            mark = "[green]✓[/]" if ready.status == "True" else "[red]✗[/]"
+            console.print(f"  {mark} {ref}: {escape(ready.message)}", markup=True)
+            if ready.status != "True":
+                raise CommandError(f"{ref} is not ready: {ready.message}")
+        async with aiohttp.ClientSession() as session:
+            if not await figures.await_ready(session, services.receiver, seconds=STARTING):
+                raise CommandError(f"the receiver at {services.receiver} does not learn of the hooks")
+        yield
+    finally:
+        await ended(working)
+
+
+async def _looked_after(cluster: FolderCluster, ref: Ref) -> Condition:
+    """The outcome of the first run over it."""
+    while True:
+        if ready := find(Resource.from_body(await cluster.read(ref) or {}).conditions, READY):
+            return ready
+        await asyncio.sleep(0.05)
 
 
 async def _replay_and_check(forge: Forge, days: int, services: Services) -> Report:

@@ -57,6 +57,21 @@ SecretFile = Annotated[
 ]
 
 
+Folder = typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True)
+State = Annotated[
+    Path | None, typer.Option(help="Folder for what is kept; else `.gitpulse` beside the files.", file_okay=False)
+]
+SecretFiles = Annotated[
+    Path | None,
+    typer.Option(
+        "--secrets",
+        help="Folder of files, each a Secret of its name with the key `token`; so no token need be in YAML.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+
+
 class Sample(StrEnum):
     """What `gitpulse send` can send."""
 
@@ -95,6 +110,33 @@ def demo(
 
     ok = asyncio.run(command.run(examples=examples, days=days, once=once, output=output))
     raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def up(
+    folder: Annotated[Path, Folder],
+    state: State = None,
+    secrets: SecretFiles = None,
+    host: Host = "127.0.0.1",
+    port: int = _port(8080, "Port that GitLab delivers to."),
+    public_url: Annotated[
+        str, typer.Option(help="Where GitLab reaches it, `https://…`; as GITPULSE_PUBLIC_URL, which it overrides.")
+    ] = "",
+    metrics_port: Annotated[
+        int,
+        typer.Option(help="Port of the receiver's metrics; worker and operator have the next two. 0: none.", min=0),
+    ] = 9101,
+) -> None:
+    """Run all of GitPulse on this machine for a GitLab of yours, without Kubernetes, until Ctrl-C or SIGTERM.
+
+    Redis and SQLite are brought along, unless GITPULSE_REDIS_URL and GITPULSE_DATABASE_URL name others. What changes
+    in the files is taken up within a second.
+    """
+    from gitpulse_cli import up as command
+
+    asyncio.run(
+        command.run(folder, state, secrets, host=host, port=port, public_url=public_url, metrics_port=metrics_port)
+    )
 
 
 @app.command()
@@ -168,8 +210,16 @@ def operator(
     metrics_port: Annotated[
         int | None, typer.Option(help="As GITPULSE_METRICS_PORT, which it overrides.", min=0, max=65535)
     ] = None,
+    folder: Annotated[Path | None, Folder] = None,
+    state: State = None,
+    secrets: SecretFiles = None,
 ) -> None:
-    """Watch GitPulse resources in Kubernetes, and keep GitLab's hooks as they say."""
+    """Watch GitPulse resources in Kubernetes, or in files, and keep GitLab's hooks as they say."""
+    if folder:
+        from gitpulse_cli import up as command
+
+        asyncio.run(command.operate(folder, state, secrets, metrics_port=metrics_port))
+        return
     from gitpulse_operator import run as operator_run
 
     operator_run.run(metrics_port=metrics_port)

@@ -36,11 +36,15 @@ class PlainLines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure() -> None:
-    """Sends the lines of the service, its web server and its loop to standard error, if nobody has seen to them."""
+def configure(*packages: str) -> None:
+    """Sends the lines of these packages, else the service's, to standard error, if nobody has seen to them.
+
+    With them go those of a web server and the loop.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
-    for name, level in (("gitpulse_service", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.WARNING)):
+    ours = dict.fromkeys(packages or ("gitpulse_service",), logging.INFO)
+    for name, level in {**ours, "uvicorn": logging.WARNING, "asyncio": logging.WARNING}.items():
         logger = logging.getLogger(name)
         if not logger.hasHandlers():
             logger.addHandler(handler)

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from gitpulse_operator.local import Reconciled
-from harness.house import House, resource
+from harness.house import House, Reconciled, resource
 
 Body = dict[str, Any]
 

@@ -74,6 +74,7 @@ class Kept(FolderCluster):
     def show(self, documents: Sequence[dict[str, Any]]) -> None:
         self._bodies.clear()
         self._secrets.clear()
+        self._leaving.clear()
         for document in documents:
             self._add(Path("users"), document)
 
@@ -269,7 +270,7 @@ class Operator:
     async def _look_after(self, names: set[str] | None) -> None:
         """As `control.Control` would, one after the other."""
         refs = self.cluster.refs()
-        gone = self.cluster.removed()
+        gone = [replace(Resource.from_body(body), deleted_at=None) for body in self.cluster.removed(self._ground.now())]
         if not self._started or (not self._unpublished and not self._ground.redis.exists(DIRECTORY_SHARDS)):
             self._unpublished = {ref.name for ref in refs if ref.kind == "GitPulseProject"}
             self._unpublished |= {resource.ref.name for resource in gone}
@@ -277,7 +278,7 @@ class Operator:
         for resource in gone:
             with contextlib.suppress(OperatorError):
                 await self._runner.clean_up(resource)
-                self.cluster.forget(resource)
+                self.cluster.forget(resource.ref)
                 await self._published(resource.ref.name)
         for ref in refs:
             body = await self.cluster.read(ref)

@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import redis as redis_client
 import yaml
 
-from gitpulse_operator.adapters.manifests import NAMESPACE
-from gitpulse_operator.local import Reconciled, reconcile_folder
+from gitpulse_operator.adapters.manifests import NAMESPACE, FolderCluster
+from gitpulse_operator.composition import assembled
+from gitpulse_operator.domain.conditions import READY, Condition, find
+from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.names import TEAM
+from gitpulse_operator.reconcile.resource import Body, Ref, Resource
+from gitpulse_operator.reconcile.runner import Runner
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import DIRECTORY, Route, unseal
 from gitpulse_sim.hook import Hook
 from harness.simulator import Simulator
 
 PUBLIC_URL = "https://gitpulse.example.com"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A resource of the folder after a run."""
+
+    ref: Ref
+    spec: Body
+    status: Body
+    ready: Condition
+
+
+async def reconcile_folder(settings: OperatorSettings, manifests: Iterable[Path], *, state: Path) -> list[Reconciled]:
+    """Runs once over each resource, one after the other, and over whomever that wakes. Raises ManifestInvalid.
+
+    `state` is the file that keeps generated secrets and statuses from one call to the next; projects that have left
+    the manifests since then are cleaned up. What is wrong with one resource is in its `ready`.
+    """
+    cluster = FolderCluster(manifests, state)
+    async with assembled(settings, cluster) as world:
+        due = dict.fromkeys(cluster.refs())
+        runner = Runner(world, resync_interval=settings.resync_interval, wake=lambda ref, _: due.setdefault(ref))
+        for resource in map(Resource.from_body, cluster.removed(datetime.now(UTC))):
+            try:
+                await runner.clean_up(resource)
+                cluster.forget(resource.ref)
+            except OperatorError as error:  # the next call tries again
+                logger.warning("%s: its hook is not removed yet: %s", resource.ref, error)
+        while due:  # runs over groups wake their projects, whose runs wake the groups
+            ref = next(iter(due))
+            del due[ref]
+            await runner.run(ref)
+        for place in await world.directory.teams():  # those that are gone are withdrawn; the others know all of them
+            await runner.run(Ref(TEAM, *place))
+        await world.directory.mark_complete()
+    return [_reconciled(Resource.from_body(body)) for ref in cluster.refs() if (body := await cluster.read(ref))]
+
+
+def _reconciled(resource: Resource) -> Reconciled:
+    ready = find(resource.conditions, READY)
+    unknown = Condition(READY, "Unknown", "NotReconciled", "The run over it did not come to an end; see the log.")
+    return Reconciled(resource.ref, resource.spec, resource.status, ready or unknown)
 
 
 def resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

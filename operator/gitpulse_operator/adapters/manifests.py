@@ -7,11 +7,14 @@ read.
 from __future__ import annotations
 
 import base64
+import contextlib
+import copy
 import json
 import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +44,72 @@ class ManifestInvalid(OperatorError):
 class FolderCluster:
     """The resources of some YAML files or folders of them, and a file with the state of each."""
 
-    def __init__(self, manifests: Iterable[Path], state: Path) -> None:
-        """Reads them all, with the annotations that `annotate` has added. Raises ManifestInvalid."""
-        self._path = state
-        self._requests: dict[str, dict[str, str]] = _kept(state.with_name(REQUESTS))
+    def __init__(
+        self, manifests: Iterable[Path], state: Path, *, secrets: Path | None = None, read: bool = True
+    ) -> None:
+        """Reads them all, with the annotations that `annotate` has added; or (not `read`) leaves that to `load`.
+
+        A file in the folder `secrets` is a Secret of its name, in each namespace, with the key `token`; it goes before
+        one in the manifests. Raises ManifestInvalid.
+        """
+        self._manifests, self._path, self._brought = tuple(manifests), state, secrets
         self._state: dict[str, dict[str, Any]] = _kept(state)
+        self._requests: dict[str, dict[str, str]] = {}
         self._secrets: dict[tuple[str, str], dict[str, bytes]] = {}
         self._bodies: dict[Ref, dict[str, Any]] = {}
-        for file, document in documents(manifests):
-            self._add(file, document)
+        self._leaving: dict[Ref, dict[str, Any]] = {}
+        if read:
+            self.load()
+
+    def load(self) -> set[tuple[str, str]]:
+        """Reads the files as they are now; namespace and name of the Secrets that differ from before.
+
+        Raises ManifestInvalid; then all is as it was. Nothing at all, where there was something, is taken for a mishap.
+        """
+        before = self._bodies, self._secrets, self._requests, copy.deepcopy(self._state)
+        self._bodies, self._secrets = {}, {}
+        try:
+            self._add_all()
+        except ManifestInvalid:
+            self._bodies, self._secrets, self._requests, self._state = before
+            raise
+        for ref in self._bodies:
+            self._state[_key(ref)].pop("deleted", None)
+            self._leaving.pop(ref, None)
+        names = before[1].keys() | self._secrets.keys()
+        return {name for name in names if before[1].get(name) != self._secrets.get(name)}
+
+    def stamp(self) -> tuple[object, ...]:
+        """Differs when one of the files does that `load` reads."""
+        try:
+            files = [*_files(self._manifests), *_brought(self._brought), self._path.with_name(REQUESTS)]
+        except ManifestInvalid as error:
+            return (str(error),)
+        found: list[object] = []
+        for file in files:
+            with contextlib.suppress(OSError):
+                about = file.stat()
+                found.append((file, about.st_mtime_ns, about.st_size, about.st_ino))
+        return tuple(found)
 
     def refs(self) -> list[Ref]:
         """All connections, then all projects, then all teams."""
         return sorted(self._bodies, key=lambda ref: (list(PLURALS).index(ref.kind), ref.namespace, ref.name))
 
-    def removed(self) -> list[Resource]:
-        """Projects that the state knows and the files no longer have."""
-        held = {_key(ref) for ref in self._bodies}
-        gone = [key for key in self._state if key.startswith(PROJECT) and key not in held]
-        return [Resource.from_body(self._body(_ref(key), self._state[key]["spec"])) for key in gone]
+    def removed(self, now: datetime) -> list[Body]:
+        """Projects that the state knows and the files no longer have, as deleted when that was first asked."""
+        held = {_key(ref) for ref in (*self._bodies, *self._leaving)}
+        for key in [key for key in self._state if key.startswith(PROJECT) and key not in held]:
+            since = self._state[key].setdefault("deleted", now.isoformat())
+            body = self._leaving[_ref(key)] = self._body(_ref(key), self._state[key]["spec"])
+            body["metadata"]["deletionTimestamp"] = since
+            self._save()
+        return list(self._leaving.values())
 
-    def forget(self, resource: Resource) -> None:
+    def forget(self, ref: Ref) -> None:
         """Drops the state of a removed project, its Secret with it."""
-        self._state.pop(_key(resource.ref), None)
+        self._leaving.pop(ref, None)
+        self._state.pop(_key(ref), None)
         self._save()
 
     async def read(self, ref: Ref) -> Body | None:
@@ -98,11 +144,12 @@ class FolderCluster:
         await self.create_secret(owner, name, after)
 
     async def write_status(self, resource: Resource, patch: Body) -> Body | None:
+        body = self._bodies.get(resource.ref) or self._leaving.get(resource.ref)
+        if body is None:
+            return None
         entry = self._state[_key(resource.ref)]
-        entry["status"] = merged(entry.get("status", {}), patch)
+        body["status"] = entry["status"] = merged(entry.get("status", {}), patch)
         self._save()
-        body = self._bodies[resource.ref]
-        body["status"] = entry["status"]
         return body
 
     async def memory(self, owner: Resource) -> bytes | None:
@@ -116,6 +163,20 @@ class FolderCluster:
     async def note(self, resource: Resource, note: Note) -> None:
         logger.info("%s: %s: %s", resource.ref, note.reason, note.message)
 
+    def _add_all(self) -> None:
+        self._requests = _kept(self._path.with_name(REQUESTS))
+        for file, document in documents(self._manifests):
+            self._add(file, document)
+        if self._manifests and self._state and not self._bodies:
+            raise ManifestInvalid(
+                f"{', '.join(map(str, self._manifests))}: no resource is there any more, which is taken for a mishap;"
+                " to have hooks removed, remove their projects and leave the connection, by which that is done"
+            )
+        namespaces = {ref.namespace for ref in self._bodies}
+        for file in _brought(self._brought):
+            data = {"token": _read(file).strip()}
+            self._secrets.update({(namespace, file.name): data for namespace in namespaces})
+
     def _add(self, file: Path, document: Body) -> None:
         meta = mapping(document.get("metadata"))
         kind, name, namespace = str(document.get("kind")), meta.get("name"), str(meta.get("namespace") or "default")
@@ -128,6 +189,8 @@ class FolderCluster:
             if ref in self._bodies:
                 raise ManifestInvalid(f"{file}: {ref} is there twice")
             self._bodies[ref] = self._body(ref, mapping(document.get("spec")), mapping(meta.get("annotations")))
+        elif str(document.get("apiVersion")).startswith(f"{GROUP}/"):  # a slip here would have a hook removed
+            raise ManifestInvalid(f"{file}: there is no kind {kind}; there are {', '.join(PLURALS)}")
 
     def _body(self, ref: Ref, spec: Body, annotations: Body | None = None) -> dict[str, Any]:
         entry = self._state.setdefault(_key(ref), {"generation": 0, "spec": None})
@@ -160,8 +223,8 @@ def state_of(manifests: Path) -> Path:
 def _kept(path: Path) -> dict[str, dict[str, Any]]:
     try:
         found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
-        raise ManifestInvalid(f"{path}: damaged; put a copy in its place, or remove it to begin anew") from None
+    except (OSError, ValueError) as error:
+        raise ManifestInvalid(f"{path}: cannot be read ({error}); put it back from a backup") from None
     return found
 
 
@@ -171,6 +234,8 @@ def _write(path: Path, value: Mapping[str, object]) -> None:
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)
 
 
@@ -191,16 +256,36 @@ def documents(manifests: Iterable[Path]) -> Iterator[tuple[Path, Body]]:
 def _files(manifests: Iterable[Path]) -> Iterator[Path]:
     for path in manifests:
         if path.is_dir():
-            yield from sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+            yield from (file for file in _listed(path) if file.suffix in (".yaml", ".yml"))
         elif path.exists():
             yield path
         else:
             raise ManifestInvalid(f"{path}: no such file or folder")
 
 
-def _documents(file: Path) -> list[Body]:
+def _brought(secrets: Path | None) -> list[Path]:
+    return [file for file in _listed(secrets) if file.is_file()] if secrets else []
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in it by name, without what editors hide there."""
     try:
-        documents = [document for document in yaml.safe_load_all(file.read_text()) if document is not None]
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ManifestInvalid(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ManifestInvalid(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def _documents(file: Path) -> list[Body]:
+    text = _read(file)
+    try:
+        documents = [document for document in yaml.safe_load_all(text.decode()) if document is not None]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ManifestInvalid(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     for document in documents:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import kopf
 
+from gitpulse_operator.control import CLEANUP_RETRY
 from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.handlers.lifecycle import Operator
 from gitpulse_operator.names import GROUP, OWNER, PLURALS, PROJECT, VERSION
 
-CLEANUP_RETRY = 15.0
-"""Seconds between tries to clean up while GitLab does not answer. Each failed try is a write to Kubernetes."""
 CLEANUP_SLACK = 300.0
 """Seconds after the deletion deadline when kopf lets a resource go even if our own code could not."""
 

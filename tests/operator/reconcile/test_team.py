@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gitpulse_operator.domain.conditions import find
-from gitpulse_operator.local import Reconciled
 from gitpulse_service.contract import TEAMS, Person, Team, unseal
+from harness.house import Reconciled
 
 ANN = {"name": "Ann", "emails": ["ann@acme.example"], "names": ["Annie"], "usernames": ["ann"], "gitlabIDs": [7]}
 
