@@ -63,7 +63,8 @@ def held(folder: Path) -> Iterator[int]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    (folder / ".gitignore").write_text("*\n")
+    if not (ignored := folder / ".gitignore").exists():
+        ignored.write_text("*\n")
     with (folder / "lock").open("a+") as lock:
         patience = time.monotonic() + LAST_BREATH
         while not _locked(lock):

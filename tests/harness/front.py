@@ -78,7 +78,7 @@ def program(name: str) -> str:
     """The path of a program; without it CI fails, and a laptop skips, saying how to get it."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        package = {"nginx": "nginx-light", "promtool": "prometheus"}.get(name, name)
+        package = {"nginx": "nginx-light", "promtool": "prometheus", "systemd-analyze": "systemd"}.get(name, name)
         message = f"{name} is not installed, so what needs it goes untested: apt-get install {package}"
         if os.environ.get("CI"):
             pytest.fail(message)

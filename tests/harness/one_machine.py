@@ -35,6 +35,8 @@ class OneMachine:
         self.state = folder / ".gitpulse"
         self.log = folder / "up.log"
         self.tokens = folder / "tokens"
+        self.token = ""
+        """For the API, where it wants one."""
         self.process: subprocess.Popen[bytes] | None = None
         self.tokens.mkdir()
         (self.tokens / "gitlab-token").write_text(f"{simulator.token}\n")
@@ -72,16 +74,19 @@ class OneMachine:
 
     # --- the process --------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Entered once the receiver answers."""
+    def start(self, *words: str) -> None:
+        """Returns once the receiver answers. `words`: in the place of `up -f …`."""
+        command = [*GITPULSE, *words, *self.ports()] if words else self.command()
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(self.command(), stdout=output, stderr=output, env=self.environment())
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment())
         wait_until(lambda: answers(self.port) or self._ended(), what="the receiver of up", timeout=40)
         assert not self._ended(), self.said()
 
     def command(self) -> list[str]:
-        argv = [*GITPULSE, "up", "-f", str(self.folder), "--port", str(self.port), "--metrics-port", "0"]
-        return [*argv, "--public-url", self.url, "--secrets", str(self.tokens)]
+        return [*GITPULSE, "up", "-f", str(self.folder), "--secrets", str(self.tokens), *self.ports()]
+
+    def ports(self) -> list[str]:
+        return ["--port", str(self.port), "--metrics-port", "0", "--public-url", self.url]
 
     def environment(self) -> dict[str, str]:
         """Ours, and numbers for everybody; neither history nor patience."""
@@ -148,7 +153,8 @@ class OneMachine:
 
     def _asked(self, path: str) -> dict[str, Any]:
         with contextlib.suppress(httpx2.TransportError):
-            answer = httpx2.get(f"{self.url}/api/v1/{path}", timeout=10)
+            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            answer = httpx2.get(f"{self.url}/api/v1/{path}", headers=headers, timeout=10)
             if answer.status_code == 200:
                 found: dict[str, Any] = answer.json()
                 return found
