@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gitpulse_sim.faults import Fault
 from harness.one_machine import PROGRAMS, one_machine
 from harness.processes import free_port, wait_until
 
@@ -188,6 +189,29 @@ def test_wrong_files_at_the_start_are_waited_for_and_hooks_deliver_meanwhile(mac
     machine.awaits(1)
     machine.write(events=["Push"])
     wait_until(lambda: machine.hooks()[0].events == {"push_events"}, what="the file that is right again")
+
+
+def test_a_file_that_comes_back_while_its_hook_cannot_be_removed_is_looked_after_again(machine):
+    machine.write()
+    machine.write("api")
+    machine.start()
+    hook, api = machine.hook(), machine.hook("api")
+    away = Fault(status=502, count=-1, path="*/hooks*")
+    machine.simulator.world.faults.append(away)
+    for name in ("website", "api"):
+        (machine.folder / f"{name}.yaml").unlink()
+    wait_until(lambda: machine.said().count("CleanupDelayed") == 2, what="two that wait")
+    machine.write()
+    wait_until(lambda: "GitLabUnavailable" in machine.condition("Ready"), what="a run over it")
+    assert (machine.hooks(), machine.hooks("api")) == ([hook], [api])
+
+    machine.kill()
+    machine.simulator.world.faults.remove(away)
+    machine.start()
+    wait_until(lambda: not machine.hooks("api"), what="the other one gone, by whoever comes next")
+    assert machine.hook() == hook
+    machine.write(events=["Issue"])
+    wait_until(lambda: hook.events == {"issues_events"}, what="other events", timeout=5)
 
 
 @pytest.mark.parametrize(
