@@ -114,6 +114,7 @@ def test_secrets_are_rotated_on_request_and_by_age_and_no_delivery_is_refused(ma
     kept["GitPulseProject/default/api"]["status"]["secret"]["rotatedAt"] = old
     state.write_text(json.dumps(kept))
     machine.start()
+    wait_until(lambda: machine.said().count("all routes are published") == 2, what="an operator at work")
     done = threading.Event()
 
     def send() -> None:
