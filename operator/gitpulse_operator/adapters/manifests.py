@@ -223,8 +223,8 @@ def state_of(manifests: Path) -> Path:
 def _kept(path: Path) -> dict[str, dict[str, Any]]:
     try:
         found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise ManifestInvalid(f"{path}: cannot be read ({error}); put it back from a backup") from None
+    except ValueError:
+        raise ManifestInvalid(f"{path}: damaged; put a copy in its place, or remove it to begin anew") from None
     return found
 
 
