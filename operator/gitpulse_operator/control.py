@@ -60,9 +60,13 @@ class Control:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def started(cls, settings: OperatorSettings, cluster: Cluster) -> AsyncIterator[Self]:
-        """Runs it until the block ends. Raises DirectoryUnavailable or ClusterUnavailable if one is not there."""
+    async def started(cls, settings: OperatorSettings, cluster: Cluster, *, away: bool = False) -> AsyncIterator[Self]:
+        """Runs it until the block ends. `away`: until now there may have been no receiver, so deliveries have failed.
+
+        Raises DirectoryUnavailable or ClusterUnavailable if one is not there.
+        """
         async with assembled(settings, cluster) as world:
+            world.memory.away = away
             control = cls(settings, world)
             await world.directory.is_complete()
             refs = [Resource.from_body(body).ref for kind in PUBLISHED for body in await cluster.bodies(kind)]

@@ -48,7 +48,7 @@ async def look_after(settings: OperatorSettings, cluster: FolderCluster) -> None
     stamp = await _readable(cluster)
     while True:
         try:
-            async with Control.started(settings, cluster) as control:
+            async with Control.started(settings, cluster, away=True) as control:
                 await _Follower(cluster, control).follow(stamp)
         except DirectoryUnavailable as error:
             logger.warning("%s (again in %.0f s)", error, START_RETRY)

@@ -34,6 +34,8 @@ class HookMemory:
     """It would have been revived, but for want of a receiver."""
     to_resend: list[Logged] | None = None
     """What a repair has still to send again, oldest first; None: to be read from GitLab's log."""
+    missed: bool = False
+    """Deliveries may have failed while nobody looked; GitLab's log has not been asked yet."""
     _stumbled: tuple[int, int] = (0, 0)
     """A row whose resending failed, and how often."""
     _corrected_at: datetime | None = None
@@ -92,6 +94,8 @@ class Memory:
     """Of all hooks, by the id in their URL, and of groups."""
 
     def __init__(self) -> None:
+        self.away = False
+        """Whether receivers may have been away until just now, as where they end with the operator."""
         self._hooks: dict[str, HookMemory] = {}
         self._groups: dict[Ref, GroupMemory] = {}
 
@@ -103,7 +107,7 @@ class Memory:
         self._groups.pop(ref, None)
 
     def of(self, hook_id: str) -> HookMemory:
-        return self._hooks.setdefault(hook_id, HookMemory())
+        return self._hooks.setdefault(hook_id, HookMemory(missed=self.away))
 
     def keep(self, hook_ids: Collection[str]) -> None:
         """Forgets all others."""

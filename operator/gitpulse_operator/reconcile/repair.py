@@ -31,14 +31,14 @@ async def _send_again(resource: Resource, hook: Hook, found: Findings, world: Wo
     assert found.hook is not None
     before = find(resource.conditions, DELIVERING)
     state = Repair.from_status(found.repair)
-    begins = found.revived or (before is not None and before.status == "False")
+    memory = world.memory.of(hook.id)
+    begins = found.revived or (before is not None and before.status == "False") or memory.missed
     if not (begins or state.running) or parse_version(await hook.gitlab.version()) < RESENDS_SINCE:
         return
-    memory = world.memory.of(hook.id)
     if begins or memory.to_resend is None:
         log = await hook.gitlab.deliveries(hook.parent, found.hook.id, status=FAILED_ONES, limit=MOST)
         state = (state.next(log) or state.closed()) if begins else state
-        memory.to_resend = state.rest(log)
+        memory.to_resend, memory.missed = state.rest(log), False
     await _resend(hook, found, world, state)
 
 
