@@ -10,6 +10,7 @@ import os
 import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
@@ -42,6 +43,10 @@ OPTIONS: Mapping[str, object] = {
         Path | None,
         typer.Option("--state", help="Folder for what is kept; else `.gitpulse` beside the files.", file_okay=False),
     ],
+    "secrets": Annotated[
+        Path | None,
+        typer.Option("--secrets", help="Folder of files that are Secrets, as `gitpulse up` has it.", file_okay=False),
+    ],
 }
 SHOWN = 5
 """Names in a message, at most."""
@@ -60,6 +65,7 @@ class Place:
     context: str = ""
     folder: Path | None = None
     state: Path | None = None
+    secrets: Path | None = None
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[View]:
@@ -88,13 +94,14 @@ class Place:
         from gitpulse_operator.adapters.manifests import FolderCluster, state_of
 
         kept = self.state or state_of(folder).parent
+        read = partial(FolderCluster, [folder], kept / "state.json", secrets=self.secrets)
         try:
             _take_settings(kept / "env")
-            FolderCluster([folder], kept / "state.json")
+            read()
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
         only = [self.namespace] if self.namespace else []
-        return View(lambda: FolderCluster([folder], kept / "state.json"), only, self.namespace or "default")
+        return View(read, only, self.namespace or "default")
 
 
 class View:

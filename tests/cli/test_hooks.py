@@ -62,6 +62,10 @@ def test_a_gitlab_that_is_away_keeps_back_its_log_alone(house, hooks):
     assert (done.code, ["state", "new"] in done.table) == (0, True)
     assert "GitLab's log of it cannot be read: " in done.err
     assert "Last deliveries" not in done.out
+    folder = house.manifests.parent / "secrets"
+    folder.mkdir()
+    (folder / "gitlab-token").write_text(house.simulator.token)
+    assert "cannot be read" not in hooks("show", "website", "--secrets", folder).err
     assert hooks("show", "website", "--deliveries", "0").err == ""
 
 

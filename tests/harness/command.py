@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from gitpulse_cli.main import run
-from gitpulse_operator.local import reconcile_folder
-from harness.house import House
+from harness.house import House, reconcile_folder
 
 
 class Done(NamedTuple):
