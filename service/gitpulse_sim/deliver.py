@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import hmac
+import os
 import time
 import uuid
 from collections import Counter
@@ -23,7 +24,7 @@ import aiohttp
 import msgspec
 from multidict import CIMultiDict
 
-from gitpulse_sim.hook import TOGGLES, Hook
+from gitpulse_sim.hook import TOGGLES, Hook, blocked
 from gitpulse_sim.hook_log import LogRow, redact
 from gitpulse_sim.instance import SIGNING_TOKENS, Instance
 from gitpulse_sim.template import render
@@ -95,13 +96,31 @@ async def delivering(world: World, post: Post | None = None) -> AsyncIterator[En
             except TimeoutError:
                 raise
             except aiohttp.ClientError as error:
-                raise OSError(str(error) or type(error).__name__) from error
+                raise OSError(_in_ruby(error)) from error
 
         engine = Engine(world, post or over_http)
         try:
             yield engine
         finally:
             await engine.aclose()
+
+
+def _in_ruby(error: aiohttp.ClientError) -> str:
+    """What GitLab says where it gets no answer: Ruby's words, in the hook's log and in a test's refusal."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = getattr(error.certificate_error, "verify_message", "unspecified")
+            return f"SSL_connect returned=1 errno=0 state=error: certificate verify failed ({why})"
+        case aiohttp.ClientConnectorDNSError():
+            place, why = f"{error.host}:{error.port}", "getaddrinfo: Name or service not known"
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:
+            place = f"{error.host}:{error.port}"
+            why = f'{os.strerror(number)} - connect(2) for "{error.host}" port {error.port}'
+        case aiohttp.ServerDisconnectedError():
+            return "end of file reached"
+        case _:
+            return str(error) or type(error).__name__
+    return f"Failed to open TCP connection to {place} ({why})"
 
 
 class Engine:
@@ -192,6 +211,8 @@ class Engine:
                 data = msgspec.json.decode(body)
             if len(body) > BODY_LIMIT:
                 row.request_data, row.error = {"oversize": True}, "the payload is larger than 25 MB"
+            elif words := blocked(hook, world.instance):
+                row.request_data, row.error = redact(data), words
             else:
                 row.request_data = redact(data)
                 _sign_into(headers, world.instance, hook, key, body)

@@ -38,7 +38,7 @@ class Instance:
     manual_calls_per_minute: int = 5
     """Tests, and resends, of one parent by one user."""
     outbound_filter: bool = False
-    """True: hook URLs with a local address are refused, as GitLab does out of the box."""
+    """True: hook URLs with a local address are refused, and those that are there get nothing; GitLab's own default."""
     silent_mode: bool = False
 
     unlicensed_group_hooks_status: int = 404
@@ -56,7 +56,7 @@ class Instance:
     follow_redirects: bool = False
     """[unverified] Whether GitLab goes where a 3xx points. A 3xx counts as success either way."""
     signature_clock_skew: float = 0.0
-    """Seconds added to `webhook-timestamp`, to make deliveries that look stale."""
+    """Seconds by which its clock is off, as `webhook-timestamp` and the `Date` of its answers tell it."""
 
     def check(self) -> None:
         """Raises BadRequest where a text is no version or no time zone."""

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from gitpulse_sim import control, page
 from gitpulse_sim.api import deliveries, hooks, oauth, places, repository, work
-from gitpulse_sim.api.door import RawPaths
+from gitpulse_sim.api.door import Dated, RawPaths
 from gitpulse_sim.control import Control
 from gitpulse_sim.deliver import Post, delivering
 from gitpulse_sim.errors import CannotListen
@@ -41,7 +41,11 @@ async def serving(
     listener = _listen(host, port)
     world.url = url.rstrip("/") or f"http://{_in_url(host)}:{listener.getsockname()[1]}"
     app = create_app(world, post)
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2))
+    server = _Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, date_header=False, lifespan="on", timeout_graceful_shutdown=2
+        )
+    )
     task = asyncio.create_task(server.serve([listener]))
     try:
         await server.up.wait()
@@ -140,7 +144,7 @@ def create_app(world: World, post: Post | None = None) -> Starlette:
     return Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(RawPaths)],
+        middleware=[Middleware(Dated, instance=world.instance), Middleware(RawPaths)],
         exception_handlers={404: _unknown, 405: _unknown},
     )
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gitpulse_sim.api.call import Call, Handler, Refused, open_call
 from gitpulse_sim.errors import SimulatorError
 from gitpulse_sim.forge import Forge
+from gitpulse_sim.instance import Instance
 
 PREFIX = "/api/v4"
 TOTALS_UP_TO = 10_000
@@ -56,6 +59,22 @@ class RawPaths:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
             scope = {**scope, "path": scope["raw_path"].decode("ascii")}
         await self._app(scope, receive, send)
+
+
+class Dated:
+    """Says in each answer what time the instance believes that it is."""
+
+    def __init__(self, app: ASGIApp, instance: Instance) -> None:
+        self._app, self._instance = app, instance
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                now = formatdate(time.time() + self._instance.signature_clock_skew, usegmt=True)
+                message = {**message, "headers": [*message["headers"], (b"date", now.encode())]}
+            await send(message)
+
+        await self._app(scope, receive, dated)
 
 
 async def suffer(request: Request, forge: Forge) -> None:
