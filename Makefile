@@ -68,8 +68,9 @@ locks: setup ## Resolve anew what images are made of (locks/)
 images: setup ## Build the two images with Docker (BASE_IMAGE=… in the place of Python's)
 	@PYTHONPATH=tests $(BIN)/python -m harness.images
 
-docs: setup ## Write docs/reference.md and the chart's README from the source
+docs: setup ## Write docs/reference.md, docs/doctor.md and the chart's README from the source
 	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/doctor.py
 	@$(BIN)/python docs/values.py
 
 bench: setup ## Measure (SUITE=receiver|worker|operator, N=…)

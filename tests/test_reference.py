@@ -52,3 +52,8 @@ def test_the_charts_page_is_what_its_values_say_and_they_say_it_of_all():
     values = page_maker("values")
     assert values.PAGE.read_text() == values.page(), "run: make docs"
     assert [path for path, (_, meaning) in values.table().items() if not meaning] == []
+
+
+def test_the_doctors_page_is_what_its_catalogue_says():
+    doctor = page_maker("doctor")
+    assert doctor.PAGE.read_text() == doctor.page(), "run: make docs"

@@ -293,6 +293,30 @@ def verify(
     raise typer.Exit(0 if command.run(file, secret_file, output) else 1)
 
 
+@app.command()
+def doctor(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME…", help="GitPulseProjects; by hand: paths of projects.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
+    ] = None,
+    url: Annotated[str, typer.Option(help="Of the receivers, in the place of GITPULSE_PUBLIC_URL.")] = "",
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Have GitLab make test deliveries.")] = True,
+    output: Output = Format.TABLE,
+) -> None:
+    """Find out why nothing arrives or counts, and what to do. It changes nothing; a test delivery is all it causes.
+
+    With the operator's settings it looks at Kubernetes, with those of a service at hooks made by hand.
+    Exit code 0: nothing is wrong, 1: something is, 2: not everything could be looked at.
+    """
+    from gitpulse_cli.doctor import command
+
+    run = command.run(names=names or [], folder=folder, url=url, test=test, output=output)
+    raise typer.Exit(asyncio.run(run))
+
+
 def run() -> None:
     """The entry point: each error that we foresee is one line a reader can act on; 2 for wrong input, else 1."""
     try:

@@ -367,10 +367,10 @@ class SharedSettings(BaseSettings):
     """
 
     @classmethod
-    def load(cls) -> Self:
-        """Reads the environment. Raises SettingsError."""
+    def load(cls, **given: str) -> Self:
+        """Reads the environment, for what is not given. Raises SettingsError."""
         try:
-            return cls()
+            return cls(**given)
         except ValidationError as error:
             prefix = cls.model_config.get("env_prefix", "")
             lines = [f"{_environment_name(prefix, e['loc'])}: {_plain(e['type'], e['msg'])}" for e in error.errors()]

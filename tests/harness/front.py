@@ -101,6 +101,8 @@ class Tap:
 
     far: int
     """The receiver's port; 0: connections are accepted, and that is all."""
+    tls: ssl.SSLContext | None = None
+    """With which it ends TLS."""
     port: int = 0
     connections: int = 0
     seen: bytearray = field(default_factory=bytearray)
@@ -109,7 +111,7 @@ class Tap:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Tap]:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         try:
             yield self

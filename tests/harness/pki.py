@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = datetime.timedelta(days=1)
+_NEW = datetime.timedelta()
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,13 @@ class Authority:
         )
         self.certificate = _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, name: str) -> KeyPair:
-        """A certificate for a server on loopback."""
-        addresses = x509.SubjectAlternativeName(
-            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        )
-        return self._issue(
-            name, [x509.NameAttribute(NameOID.COMMON_NAME, name)], addresses, ExtendedKeyUsageOID.SERVER_AUTH
-        )
+    def server(
+        self, name: str, *, host: str = "localhost", address: str = "127.0.0.1", age: datetime.timedelta = _NEW
+    ) -> KeyPair:
+        """A certificate for a server on loopback, or for another; it was issued so long ago, and lives for a day."""
+        addresses = x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ipaddress.ip_address(address))])
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        return self._issue(name, subject, addresses, ExtendedKeyUsageOID.SERVER_AUTH, age)
 
     def client(self, name: str, group: str) -> KeyPair:
         """A certificate with which Kubernetes takes its owner for this user, member of this group."""
@@ -61,9 +61,10 @@ class Authority:
         subject: list[x509.NameAttribute[str]],
         addresses: x509.SubjectAlternativeName | None,
         usage: x509.ObjectIdentifier,
+        age: datetime.timedelta = _NEW,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _certificate(x509.Name(subject), self._name, key.public_key(), self._key.public_key())
+        builder = _certificate(x509.Name(subject), self._name, key.public_key(), self._key.public_key(), age)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if addresses:
             builder = builder.add_extension(addresses, critical=False)
@@ -83,10 +84,14 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePublicKey,
+    age: datetime.timedelta = _NEW,
 ) -> x509.CertificateBuilder:
     """With the identifiers of both keys, without which Python 3.13 trusts no certificate."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.UTC) - age
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,0 +1,87 @@
+"""`gitpulse doctor`: looks at everything in order, and says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import typer
+
+from gitpulse_cli.doctor.check import Check, examine
+from gitpulse_cli.doctor.database import DATABASE
+from gitpulse_cli.doctor.delivery import DELIVERY
+from gitpulse_cli.doctor.finding import Finding, exit_code
+from gitpulse_cli.doctor.gitlab import CLOCK, GITLAB
+from gitpulse_cli.doctor.hooks import HOOK
+from gitpulse_cli.doctor.operator import DIRECTORY_CHECK, OPERATOR, SPEC
+from gitpulse_cli.doctor.patient import Patient, by_hand, of_resources
+from gitpulse_cli.doctor.receiver import READY, RECEIVER
+from gitpulse_cli.doctor.redis import REDIS
+from gitpulse_cli.doctor.worker import WORKER
+from gitpulse_cli.output import Format, console, show
+from gitpulse_operator.errors import OperatorError
+from gitpulse_operator.settings import OperatorSettings
+from gitpulse_service.settings import ServiceSettings
+
+CHECKS: tuple[Check[Patient], ...] = (
+    SPEC, OPERATOR, REDIS, DIRECTORY_CHECK, DATABASE, WORKER, GITLAB, HOOK, RECEIVER, READY, CLOCK, DELIVERY,
+)  # fmt: skip
+STATE = Path(".gitpulse/state.json")
+"""Where a folder of resources keeps what Kubernetes would."""
+SHOWN = ("status", "check", "subject", "cause", "evidence")
+
+
+async def run(*, names: Sequence[str], folder: Path | None, url: str, test: bool, output: Format) -> int:
+    """Returns the exit code. Raises SettingsError."""
+    try:
+        async with _patient(folder, url) as patient:
+            patient.names, patient.may_test = names, test
+            with console.status("Looking") as line:
+                found = await examine(CHECKS, patient, lambda what: line.update(f"Looking at {what}"))
+    except OperatorError as error:  # resources cannot be read
+        console.print(f"gitpulse: {error}")
+        return 2
+    show([finding.as_row() for finding in found], output, columns=SHOWN)
+    if output is Format.TABLE:
+        _explain(found)
+    return exit_code(found)
+
+
+@contextlib.asynccontextmanager
+async def _patient(folder: Path | None, url: str) -> AsyncIterator[Patient]:
+    service = ServiceSettings.load()
+    given = {"public_url": url.rstrip("/")} if url else {}
+    if folder:
+        from gitpulse_operator.adapters.manifests import FolderCluster
+
+        files = FolderCluster([folder], _home(folder) / STATE)
+        async with of_resources(OperatorSettings.load(**given), files, service) as patient:
+            yield patient
+    elif "GITPULSE_PUBLIC_URL" in os.environ:  # an operator's environment; others have none
+        from gitpulse_operator.adapters.kube import KubeCluster
+
+        settings = OperatorSettings.load(**given)
+        kube = await KubeCluster.connect(namespaces=settings.namespaces, selector=settings.shard_selector)
+        try:
+            async with of_resources(settings, kube, service) as patient:
+                yield patient
+        finally:
+            await kube.close()
+    else:
+        async with by_hand(url.rstrip("/"), service) as patient:
+            yield patient
+
+
+def _home(manifests: Path) -> Path:
+    return manifests if manifests.is_dir() else manifests.parent
+
+
+def _explain(found: Sequence[Finding]) -> None:
+    """Each cause once, with what to do."""
+    causes = dict.fromkeys(finding.cause for finding in found if finding.cause)
+    for cause in causes:
+        page = f" (docs/runbooks/{cause.runbook}.md)" if cause.runbook else ""
+        typer.echo(f"\n{cause.id}: {cause.says}\n  {cause.cure}{page}")
+    typer.echo("" if causes else "\nnothing is wrong", nl=not causes)

@@ -1,0 +1,52 @@
+"""The workers, as Redis shows them: their sign of life, what waits, what was laid aside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from gitpulse_cli.doctor.causes import BACKLOG_FULL, BACKLOG_OLD, DEAD_LETTERS, WORKER_DOWN
+from gitpulse_cli.doctor.check import Check, Subject
+from gitpulse_cli.doctor.finding import Seen, fine, wrong
+from gitpulse_cli.doctor.patient import Patient
+from gitpulse_service.log.connection import log_errors
+from gitpulse_service.log.port import Survey
+
+SIGNS = "gitpulse:worker:*"
+"""Keys that workers write each ten seconds and that go a second later: `health_check_key` of `worker.jobs`."""
+OLD = 300.0
+"""Seconds, as of the alert GitPulseBacklogOld."""
+
+
+async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
+    """Is anyone counting, and does everything get counted?"""
+    redis: Any = patient.redis
+    with log_errors():
+        workers = [key async for key in redis.scan_iter(match=SIGNS, count=1000)]
+    waiting = await survey(patient)
+    number, oldest = sum(waiting.deliveries.values()), max(waiting.oldest.values(), default=0.0)
+    backlog = f"{number} deliveries wait, the oldest for {oldest:.0f} s"
+    if not workers:
+        yield wrong(WORKER_DOWN, f"no key {SIGNS}; {backlog}")
+    elif waiting.full >= 1:
+        yield wrong(BACKLOG_FULL, backlog)
+    elif oldest > OLD:
+        yield wrong(BACKLOG_OLD, backlog)
+    if waiting.dead_letters:
+        yield wrong(DEAD_LETTERS, f"{waiting.dead_letters} of them")
+    elif workers and waiting.full < 1 and oldest <= OLD:
+        yield fine(f"{len(workers)} at work; {backlog}")
+
+
+async def survey(patient: Patient) -> Survey:
+    """What waits. Raises LogUnavailable."""
+    from gitpulse_service.log.redis_log import RedisEventLog
+
+    log = RedisEventLog.from_settings(patient.service)
+    try:
+        return await log.survey()
+    finally:
+        await log.aclose()
+
+
+WORKER = Check("worker", lambda _: [Subject()], look, needs=("redis", "database"))
