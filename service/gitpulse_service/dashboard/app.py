@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from gitpulse_service.dashboard import overview
 from gitpulse_service.dashboard.closed import add_closed
 from gitpulse_service.dashboard.config import SignIn
-from gitpulse_service.dashboard.pages import HERE, add_handlers
+from gitpulse_service.dashboard.headers import Headers
+from gitpulse_service.dashboard.pages import STATIC, STATIC_URL, add_handlers
 from gitpulse_service.metrics_api import Parts
 
 
@@ -19,9 +21,11 @@ def create_dashboard(parts: Parts, sign_in: SignIn | None = None) -> FastAPI:
     """
     app = FastAPI(title="GitPulse", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts, app.state.sign_in = parts, sign_in
+    app.add_middleware(Headers, forever=STATIC_URL)
     add_handlers(app)
     add_closed(app)
-    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    # Pages are not compressed: beside what a request brings they may hold what only the viewer is to know.
+    app.mount(STATIC_URL, GZipMiddleware(StaticFiles(directory=STATIC)))
     app.include_router(overview.router)
     if sign_in is not None:
         from gitpulse_service.dashboard.signin import add_sign_in  # noqa: PLC0415 -- half a second of imports

@@ -1,16 +1,82 @@
-"""The first page: what is happening now."""
+"""The first page: what is happening now, and how the range went against the one before."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
 
+from fastapi import APIRouter, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from gitpulse_service.dashboard.cards import Card, Cell, Column, by_group, by_label, over_time, place, tiles
 from gitpulse_service.dashboard.door import AnyViewer
-from gitpulse_service.dashboard.pages import page
+from gitpulse_service.dashboard.pages import board, page
+from gitpulse_service.dashboard.view import AskPage, View, look
+from gitpulse_service.metrics_api import places
+from gitpulse_service.store import objects
+from gitpulse_service.store.spans import Span
+
+STATUSES = ("success", "failed", "canceled", "running", "pending")
+ACTS = {
+    "pushes": "pushed to",
+    "merge_requests_opened": "opened",
+    "merge_requests_merged": "saw merged",
+    "reviews": "reviewed",
+    "issues_opened": "opened",
+    "pipelines": "ran a pipeline on",
+    "deployments": "deployed to",
+}
+_LATEST = 8
 
 router = APIRouter()
 
 
 @router.get("/")
-async def overview(request: Request, viewer: AnyViewer) -> Response:
-    """All projects."""
-    return page(request, "overview", viewer, projects=await viewer.caller.projects())
+async def overview(request: Request, viewer: AnyViewer, asked: AskPage) -> Response:
+    """All projects, or those of the filters."""
+    if not await viewer.caller.projects():
+        return page(request, "empty", viewer)
+    view = await look(request, viewer, asked)
+    merges = {"Opened": ("merge_requests_opened", "count"), "Merged": ("merge_requests_merged", "count")}
+    busiest = {
+        "Commits": ("commits", "count"),
+        "Merged": ("merge_requests_merged", "count"),
+        "Time to merge": ("time_to_merge", "p50"),
+        "Pipeline success": ("pipeline_success_rate", "mean"),
+    }
+    cards = {
+        "commits": partial(over_time, view, "Commits", "bar", {"Commits": ("commits", "count")}),
+        "latest": partial(latest, view),
+        "merge-requests": partial(over_time, view, "Merge requests", "line", merges),
+        "pipelines": partial(by_label, view, "Pipelines", "pipelines", STATUSES),
+        "projects": partial(by_group, view, "Busiest projects", "project", busiest, most=8, wide=True),
+    }
+    figures = tiles(
+        view, "commits", "merge_requests_merged", "time_to_merge", "time_to_first_review", "pipeline_success_rate",
+        "deployments",
+    )  # fmt: skip
+    return await board(view, "Overview", cards, figures)
+
+
+@router.get("/live", response_class=EventSourceResponse)
+async def live(viewer: AnyViewer) -> AsyncIterator[ServerSentEvent]:
+    """What the API streams, for whoever looks."""
+    async for event in places.live(viewer.caller):
+        yield event
+
+
+async def latest(view: View) -> Card:
+    """The newest that was done, of all kinds."""
+    recent = Span(max(view.start, view.end - timedelta(days=2)), view.span.end)
+    ask = (objects.behind(view.caller.engine, it, recent, limit=_LATEST, **view.whose) for it in ACTS)
+    found = [(fact, act) for act, each in zip(ACTS, await asyncio.gather(*ask), strict=True) for fact in each]
+    found.sort(key=lambda it: it[0].at, reverse=True)
+    rows = [
+        [Cell(fact.at), Cell(fact.who, fact.who and place(view, "person", fact.who)), Cell(ACTS[act]),
+         Cell(fact.title, fact.url), Cell(fact.project, place(view, "project", fact.project))]
+        for fact, act in found[:_LATEST]
+    ]  # fmt: skip
+    columns = [Column(it, "text") for it in ("When", "Who", "Did", "What", "Project")]
+    return Card("Latest", columns, rows, empty="Nothing in the last two days of this range.")

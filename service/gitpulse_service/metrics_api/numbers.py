@@ -56,7 +56,7 @@ async def series(
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{metric} is grouped by one of: {', '.join(_groups(it))}")
     if asked.bucket and it.as_of:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{metric} is what is so at the end of the span: no buckets")
-    zone, filters = await _whose(asked, caller)
+    zone, filters = await whose(asked, caller)
     at = asked.zone(zone)
     span, edges = asked.edges(at) if asked.bucket else (asked.span(at), None)
     points = await queries.series(caller.engine, metric, span, edges=edges, group=asked.group_by, **filters)
@@ -102,7 +102,7 @@ async def person_summary(person: str, asked: AskWhen, caller: AnyCaller) -> mode
 @router.get("/dora", tags=["metrics"])
 async def dora(asked: AskWhose, caller: AnyCaller) -> models.Dora:
     """The four keys of DORA; without `from`, of the last 30 days."""
-    zone, filters = await _whose(asked, caller)
+    zone, filters = await whose(asked, caller)
     at = asked.zone(zone)
     span = asked.span(at, last=DORA_SPAN)
     names = ("deployments", "incidents_opened", "lead_time_for_changes", "time_to_restore")
@@ -140,7 +140,7 @@ def _groups(metric: Metric) -> list[str]:
     return ["project", "person", "team", *(["label"] if metric.labels else [])]
 
 
-async def _whose(asked: Whose, caller: Caller) -> tuple[str, dict[str, Any]]:
+async def whose(asked: Whose, caller: Caller) -> tuple[str, dict[str, Any]]:
     """The time zone to go by, and what to ask the store for. Raises Problem."""
     team, zone = await caller.scope(asked.team, asked.person)
     keys = [(await caller.project(name, asked.instance)).key for name in asked.project]

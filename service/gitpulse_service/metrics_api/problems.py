@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -33,38 +34,40 @@ DESCRIPTIONS = {
 class Problem(Exception):
     """A question that cannot be answered as it is asked."""
 
-    def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, headers
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Makes every error of the application a problem."""
+def add_handlers(app: FastAPI, show: Callable[[Request, Problem], Response] | None = None) -> None:
+    """Makes every error of the application a problem, and answers with what `show` makes of it."""
+    show = show or (lambda _, problem: response(problem))
 
     @app.exception_handler(Problem)
-    async def asked_wrongly(_: Request, problem: Problem) -> Response:
-        return response(problem.status, problem.detail, problem.headers)
+    async def asked_wrongly(request: Request, problem: Problem) -> Response:
+        return show(request, problem)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]
+        detail = f"{name}: {first['msg'].removeprefix('Value error, ')}"
         if first["type"] == "extra_forbidden":
-            return response(HTTPStatus.BAD_REQUEST, f"there is no parameter {name} here; see docs/api.md")
-        return response(HTTPStatus.BAD_REQUEST, f"{name}: {first['msg'].removeprefix('Value error, ')}")
+            detail = f"there is no parameter {name} here; see docs/api.md"
+        return show(request, Problem(HTTPStatus.BAD_REQUEST, detail))
 
     @app.exception_handler(HTTPException)
     async def not_routed(request: Request, error: HTTPException) -> Response:
         detail = f"there is no {request.method} {request.url.path}; openapi.json beside says what there is"
-        return response(HTTPStatus(error.status_code), detail, error.headers)
+        return show(request, Problem(HTTPStatus(error.status_code), detail, error.headers))
 
     @app.exception_handler(ServiceError)
-    async def away(_: Request, error: ServiceError) -> Response:
+    async def away(request: Request, error: ServiceError) -> Response:
         if not error.retryable:  # such as a name with a NUL in it, which PostgreSQL cannot even look for
-            return response(HTTPStatus.UNPROCESSABLE_ENTITY, "there can be nothing of such a name")
+            return show(request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "there can be nothing of such a name"))
         logger.warning("%s", error)  # names the database's host, which is the administrator's business
         detail = "the database or Redis does not answer, or no worker has prepared it yet; try again"
-        return response(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"})
+        return show(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"}))
 
 
 def described() -> dict[int | str, dict[str, Any]]:
@@ -73,7 +76,7 @@ def described() -> dict[int | str, dict[str, Any]]:
     return {int(status): {"description": text, "content": content} for status, text in DESCRIPTIONS.items()}
 
 
-def response(status: HTTPStatus, detail: str, headers: Any = None) -> Response:  # noqa: ANN401 -- as Starlette has it
+def response(problem: Problem) -> Response:
     """The answer of a problem."""
-    body = ProblemDetails(title=status.phrase, status=status, detail=detail)
-    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+    body = ProblemDetails(title=problem.status.phrase, status=problem.status, detail=problem.detail)
+    return JSONResponse(body.model_dump(), problem.status, problem.headers, media_type=MEDIA_TYPE)

@@ -22,7 +22,19 @@ from gitpulse_service.store.people import attribution, members
 from gitpulse_service.store.spans import Span, buckets
 from gitpulse_service.store.tables import UtcDateTime, identity, project
 
-__all__ = ["Group", "Point", "Project", "Span", "buckets", "find_projects", "projects", "series", "totals"]
+__all__ = [
+    "Group",
+    "Point",
+    "Project",
+    "Span",
+    "buckets",
+    "distribution",
+    "find_projects",
+    "names",
+    "projects",
+    "series",
+    "totals",
+]
 
 Group = Literal["project", "person", "team", "label"]
 
@@ -143,6 +155,24 @@ async def totals(
     return {name: found.get(name, Point(None, None, 0)) for name in metrics}
 
 
+async def distribution(
+    engine: AsyncEngine,
+    metric: str,
+    span: Span,
+    *,
+    projects: Collection[int] | None = None,
+    team: str | None = None,
+    person: str | None = None,
+    bots: bool = True,
+) -> list[tuple[int, int]]:
+    """Each value of one metric's facts in growing order, and how often it occurs. Raises StoreUnavailable."""
+    it = METRICS[metric]
+    async with _reading(engine) as connection:
+        asked, values = await _question(connection, [it], span, (), None, projects, team, person, bots=bots)
+        rows = await connection.execute(_statement([it], asked), values)
+        return [each for row in rows for each in sorted(zip(row.sizes, row.ns, strict=True))]
+
+
 async def _projects(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list[Project]:
     c = project.c
     query = (
@@ -178,14 +208,14 @@ async def _question(
     bots: bool,
 ) -> tuple[_Question, rollups.Values]:
     """Looks up whose identities are asked for, and what is rolled up."""
-    names = _names()
+    named = names()
     values: rollups.Values = {AS_OF.key: span.end or datetime.now(UTC), "edges": edges}
-    whose = sa.select(names.c.identity)
+    whose = sa.select(named.c.identity)
     if team is not None:
         of = members()
-        whose = whose.where(names.c.person.in_(sa.select(of.c.person).where(of.c.team == team)))
+        whose = whose.where(named.c.person.in_(sa.select(of.c.person).where(of.c.team == team)))
     if person is not None:
-        whose = whose.where(names.c.name == person)
+        whose = whose.where(named.c.name == person)
     if team is not None or person is not None:
         values["people"] = (await connection.execute(whose)).scalars().all()
     if not bots or any(it.knows_bots for it in metrics):
@@ -201,7 +231,7 @@ async def _question(
 
 
 @cache
-def _names() -> sa.Subquery:
+def names() -> sa.Subquery:
     """Under what name an identity counts: `identity`, `person`, `name`. One that shows none is nobody."""
     of, i = attribution(), identity.c
     shown = (sa.func.nullif(it, "") for it in (i.name, i.username, i.email))
@@ -253,19 +283,19 @@ def _tally(metric: Metric, asked: _Question) -> sa.Subquery:
 
 def _grouped(metric: Metric, fact: sa.Subquery, group: Group | None) -> tuple[sa.FromClause, sa.ColumnElement[Any]]:
     """The facts, joined with what tells their group, and that."""
-    names, of = _names(), members()
+    named, of = names(), members()
     match group:
         case "project":
             return fact, fact.c.project
         case "label" if not metric.label_is_person:
             return fact, fact.c.label
         case "label":
-            return fact.outerjoin(names, names.c.identity == fact.c.label), names.c.name
+            return fact.outerjoin(named, named.c.identity == fact.c.label), named.c.name
         case "person":
-            return fact.outerjoin(names, names.c.identity == fact.c.who), names.c.name
+            return fact.outerjoin(named, named.c.identity == fact.c.who), named.c.name
         case "team":
-            people = fact.outerjoin(names, names.c.identity == fact.c.who)
-            return people.outerjoin(of, of.c.person == names.c.person), of.c.team
+            people = fact.outerjoin(named, named.c.identity == fact.c.who)
+            return people.outerjoin(of, of.c.person == named.c.person), of.c.team
     return fact, sa.cast(sa.null(), sa.Text())
 
 

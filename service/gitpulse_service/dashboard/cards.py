@@ -1,0 +1,241 @@
+"""Cards: each a question for a metric, its answer as a table, and how that is drawn. CSV is made of the same table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import quote
+
+from gitpulse_service.dashboard import shown
+from gitpulse_service.dashboard.view import View
+from gitpulse_service.metrics_api import models
+from gitpulse_service.store import queries
+from gitpulse_service.store.facts import METRICS
+from gitpulse_service.store.objects import Fact
+
+Chart = Literal["bar", "line", "stack"]
+Figure = tuple[str, str]
+"""A metric, and what of it is shown: count, sum, mean, p50, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a card's table."""
+
+    name: str
+    unit: str = "count"
+    """count, files, seconds, ratio; text for anything else."""
+    bars: bool = False
+    """Whether a bar shows how large each value is among the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value, and where it leads."""
+
+    value: Any
+    href: str | None = None
+    heat: int | None = None
+    """From 0 to 7: how it is coloured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A figure with its table."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    metrics: Collection[str] = ()
+    """Whose definitions and objects it links to."""
+    chart: Chart | None = None
+    wide: bool = False
+    note: str = ""
+    empty: str = "Nothing in this range."
+
+    def table(self) -> dict[str, Any]:
+        """As the API has answers, for CSV."""
+        names = [column.name for column in self.columns]
+        return {"items": [dict(zip(names, (_plain(it.value) for it in row), strict=True)) for row in self.rows]}
+
+    def share(self, column: int, of: Any) -> int:  # noqa: ANN401 -- a cell's value
+        """How large a value is among its column's, in percent."""
+        most = max((row[column].value or 0 for row in self.rows), default=0)
+        return round(100 * (of or 0) / most) if most else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A key figure, against the range before."""
+
+    title: str
+    metric: str
+    value: Any
+    before: Any
+    unit: str
+    better: Literal["more", "less"] | None
+    points: str = field(repr=False)
+    """Of its line over time."""
+
+    @property
+    def change(self) -> float | None:
+        """As a ratio of what it was; of a ratio in points."""
+        if self.value is None or self.before is None or not (self.before or self.unit == "ratio"):
+            return None
+        return float(self.value - self.before if self.unit == "ratio" else self.value / self.before - 1)
+
+    @property
+    def verdict(self) -> str:
+        """Whether that is good: `good`, `bad`, or nothing."""
+        if not self.better or not self.change:
+            return ""
+        return "good" if (self.change > 0) == (self.better == "more") else "bad"
+
+
+def figure_unit(metric: str, figure: str) -> str:
+    """In which unit it is shown."""
+    return "count" if figure == "count" else METRICS[metric].unit
+
+
+TILES: Mapping[str, tuple[str, str, Literal["more", "less"] | None]] = {
+    "commits": ("Commits", "count", None),
+    "merge_requests_merged": ("Merge requests merged", "count", None),
+    "time_to_merge": ("Time to merge, median", "p50", "less"),
+    "time_to_first_review": ("Time to first review, median", "p50", "less"),
+    "reviews": ("Reviews", "count", None),
+    "pipeline_success_rate": ("Pipeline success", "mean", "more"),
+    "pipeline_duration": ("Pipeline duration, median", "p50", "less"),
+    "pipeline_queue_time": ("Waiting for a runner, median", "p50", "less"),
+    "time_to_green": ("Time to green, median", "p50", "less"),
+    "job_success_rate": ("Job success", "mean", "more"),
+    "deployments": ("Deployments", "count", None),
+    "merge_requests_opened": ("Merge requests opened", "count", None),
+    "issues_closed": ("Issues closed", "count", None),
+}
+
+
+async def tiles(view: View, *metrics: str) -> list[Tile]:
+    """Key figures by the names of their metrics."""
+    spans = (queries.totals(view.caller.engine, metrics, span, **view.whose) for span in (view.span, view.before))
+    cut = (view.series(it, cut=True) for it in metrics)
+    (now, before), lines = await asyncio.gather(asyncio.gather(*spans), asyncio.gather(*cut))
+    found = []
+    for metric, line in zip(metrics, lines, strict=True):
+        title, figure, better = TILES[metric]
+        value, was = (getattr(of[metric], figure) for of in (now, before))
+        points = shown.spark([getattr(row, figure) for row in line.items])
+        found.append(Tile(title, metric, value, was, figure_unit(metric, figure), better, points))
+    return found
+
+
+async def over_time(view: View, title: str, chart: Chart, lines: Mapping[str, Figure], **more: Any) -> Card:  # noqa: ANN401
+    """Figures by bucket; `lines` are by their names."""
+    answers = await asyncio.gather(*(view.series(metric, cut=True) for metric, _ in lines.values()))
+    columns = [Column(name, figure_unit(*figure)) for name, figure in lines.items()]
+    rows = [
+        [Cell(_day(view, each[0])), *(Cell(getattr(row, of), _bucket(view, metric, row))
+                                      for row, (metric, of) in zip(each, lines.values(), strict=True))]
+        for each in zip(*(answer.items for answer in answers), strict=True)
+    ]  # fmt: skip
+    known = any(cell.value for row in rows for cell in row[1:])
+    metrics = list(dict.fromkeys(metric for metric, _ in lines.values()))
+    return Card(title, [Column(view.bucket.title(), "text"), *columns], rows if known else [], metrics, chart, **more)
+
+
+async def by_label(view: View, title: str, metric: str, labels: Sequence[str], **more: Any) -> Card:  # noqa: ANN401
+    """How many facts by bucket, stacked by label: these first, the others together."""
+    cut, split = await asyncio.gather(view.series(metric, cut=True), view.series(metric, cut=True, group_by="label"))
+    counts: defaultdict[datetime | None, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in split.items:
+        counts[row.start][str(row.group) if row.group in labels else "other"] += row.count
+    used = [it for it in (*labels, "other") if any(of[it] for of in counts.values())]
+    rows = [
+        [Cell(_day(view, row)),
+         *(Cell(counts[row.start][it], _bucket(view, metric, row, None if it == "other" else it)) for it in used)]
+        for row in cut.items
+    ]  # fmt: skip
+    columns = [Column(view.bucket.title(), "text"), *(Column(it.title()) for it in used)]
+    return Card(title, columns, rows if used else [], [metric], "stack", **more)
+
+
+async def by_group(
+    view: View, title: str, group: Literal["project", "person", "team"], figures: Mapping[str, Figure], **more: Any  # noqa: ANN401
+) -> Card:  # fmt: skip
+    """A row for each project, person or team, the one with the most of the first figure first."""
+    answers = await asyncio.gather(*(view.series(metric, group_by=group) for metric, _ in figures.values()))
+    found: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+    for (name, (_, figure)), answer in zip(figures.items(), answers, strict=True):
+        for row in answer.items:
+            found[row.group][name] = getattr(row, figure)
+    return ranked(view, title, group, found, figures, **more)
+
+
+def ranked(
+    view: View, title: str, group: str, found: Mapping[Any, Mapping[str, Any]], figures: Mapping[str, Figure],
+    *, most: int | None = None, **more: Any,  # noqa: ANN401
+) -> Card:  # fmt: skip
+    """A table of groups with their figures, the one with the most of the first figure first."""
+    first = next(iter(figures))
+    order = sorted(found, key=lambda it: (-(found[it].get(first) or 0), it is None, str(it)))[:most]
+    columns = [Column(group.title(), "text"), *(Column(n, figure_unit(*of), n == first) for n, of in figures.items())]
+    rows = [
+        [Cell(name if name is not None else "nobody known", None if name is None else place(view, group, str(name))),
+         *(Cell(found[name].get(it, 0 if of == "count" else None),
+                None if name is None else view.behind(metric, **{group: str(name)}))
+           for it, (metric, of) in figures.items())]
+        for name in order
+    ]  # fmt: skip
+    return Card(title, columns, rows, [metric for metric, _ in figures.values()], **more)
+
+
+def facts(view: View, title: str, metric: str, found: Sequence[Fact], **more: Any) -> Card:  # noqa: ANN401
+    """Facts one by one, each with its object in GitLab."""
+    it = METRICS[metric]
+    labelled, valued = any(fact.label for fact in found), it.unit not in ("count", "ratio")
+    columns = [Column("What", "text"), Column("Project", "text"), Column("Who", "text")]
+    columns += [Column("Of", "text")] if labelled else []
+    columns += [Column("Value", it.unit)] if valued else []
+    rows = [
+        [Cell(fact.title, fact.url), Cell(fact.project, place(view, "project", fact.project)),
+         Cell(fact.who, fact.who and place(view, "person", fact.who)),
+         *([Cell(fact.label)] if labelled else []), *([Cell(fact.value)] if valued else []), Cell(fact.at)]
+        for fact in found
+    ]  # fmt: skip
+    return Card(title, [*columns, Column("When", "text")], rows, [metric], **more)
+
+
+def place(view: View, group: str, name: str) -> str:
+    """The page of a project, person or team."""
+    folder = {"project": "projects", "person": "people", "team": "teams"}[group]
+    without: dict[str, None] = {"project": None} if group == "project" else {"team": None}
+    return view.href(f"/{folder}/{quote(name)}", **without)
+
+
+def heat(value: float, most: float) -> int:
+    """How hot a value is, from 0 to 7; only nothing is 0."""
+    return 0 if not value or not most else 1 + min(6, int(6.999 * value / most))
+
+
+def _day(view: View, row: models.Row) -> str:
+    """What a bucket is called: its first day in the range."""
+    start = max(row.start or view.start, view.start).astimezone(view.zone)
+    return f"{start:%Y-%m}" if view.bucket in ("month", "quarter", "year") else f"{start:%Y-%m-%d}"
+
+
+def _bucket(view: View, metric: str, row: models.Row, label: str | None = None) -> str | None:
+    """What is behind one bucket of a metric."""
+    if not row.count:
+        return None
+    start, end = ((it or other).astimezone(view.zone) for it, other in ((row.start, view.start), (row.end, view.end)))
+    if not row.end:
+        end += timedelta(days=1)
+    bounds = {"from_": f"{start:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
+    return view.behind(metric, **bounds, range=None, bucket=None, tz=view.zone.key, label=label)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,48 @@
+"""What every answer of the dashboard tells browsers: run nothing but ours, frame nothing, keep nothing of it."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "connect-src": "'self'",
+    "font-src": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+}
+ALWAYS = {
+    "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in POLICY.items()),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+PAGE, FOREVER = "private, no-cache", "public, max-age=31536000, immutable"
+
+
+class Headers:
+    """Adds them. Whatever is below `forever`, a path that changes with its content, may be kept."""
+
+    def __init__(self, app: ASGIApp, forever: str) -> None:
+        self.app, self.forever = app, forever
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, content in ALWAYS.items():
+                    headers[name] = content
+                kept = scope["path"].startswith(self.forever) and message["status"] in (200, 304)
+                headers.setdefault("Cache-Control", FOREVER if kept else PAGE)
+            await send(message)
+
+        await self.app(scope, receive, sent)
