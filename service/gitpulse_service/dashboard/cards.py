@@ -54,6 +54,8 @@ class Card:
     """Whose definitions and objects it links to."""
     chart: Chart | None = None
     wide: bool = False
+    heated: bool = False
+    """Whether it is coloured by its values."""
     note: str = ""
     empty: str = "Nothing in this range."
 
@@ -163,24 +165,18 @@ async def by_label(view: View, title: str, metric: str, labels: Sequence[str], *
 
 
 async def by_group(
-    view: View, title: str, group: Literal["project", "person", "team"], figures: Mapping[str, Figure], **more: Any  # noqa: ANN401
+    view: View, title: str, group: Literal["project", "person", "team"], figures: Mapping[str, Figure],
+    *, known: Collection[str] = (), search: str | None = None, most: int | None = None, **more: Any,  # noqa: ANN401
 ) -> Card:  # fmt: skip
-    """A row for each project, person or team, the one with the most of the first figure first."""
+    """A row for each project, person or team with facts, and those that are `known`; by the first figure."""
     answers = await asyncio.gather(*(view.series(metric, group_by=group) for metric, _ in figures.values()))
-    found: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+    found: defaultdict[Any, dict[str, Any]] = defaultdict(dict, {name: {} for name in known})
     for (name, (_, figure)), answer in zip(figures.items(), answers, strict=True):
         for row in answer.items:
             found[row.group][name] = getattr(row, figure)
-    return ranked(view, title, group, found, figures, **more)
-
-
-def ranked(
-    view: View, title: str, group: str, found: Mapping[Any, Mapping[str, Any]], figures: Mapping[str, Figure],
-    *, most: int | None = None, **more: Any,  # noqa: ANN401
-) -> Card:  # fmt: skip
-    """A table of groups with their figures, the one with the most of the first figure first."""
-    first = next(iter(figures))
-    order = sorted(found, key=lambda it: (-(found[it].get(first) or 0), it is None, str(it)))[:most]
+    first, wanted = next(iter(figures)), (search or "").casefold()
+    order = sorted(found, key=lambda it: (-(found[it].get(first) or 0), it is None, str(it)))
+    order = [it for it in order if wanted in str(it or "").casefold()][:most]
     columns = [Column(group.title(), "text"), *(Column(n, figure_unit(*of), n == first) for n, of in figures.items())]
     rows = [
         [Cell(name if name is not None else "nobody known", None if name is None else place(view, group, str(name))),

@@ -11,11 +11,16 @@ _PAGES = (Path(__file__).with_name("metrics.md"), Path(__file__).parents[3] / "d
 
 
 @cache
+def document() -> str:
+    """The page, in Markdown."""
+    return next(path for path in _PAGES if path.is_file()).read_text()
+
+
+@cache
 def meanings() -> dict[str, str]:
     """Metric -> one sentence, or its formula where that says it all."""
     found: dict[str, str] = {}
-    page = next(path for path in _PAGES if path.is_file()).read_text()
-    for titles, text in re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL):
+    for titles, text in re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", document(), re.MULTILINE | re.DOTALL):
         prose, _, formula = " ".join(text.split()).partition("*Formula*: ")
         sentence = prose.partition(". ")[0] or formula.partition(" *")[0]
         found |= dict.fromkeys(titles.split(", "), f"{sentence.strip().rstrip('.')}.")
