@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Literal
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 
 from gitpulse_service.dashboard.cards import Card, Cell, Column, Figure, by_group, by_label, over_time, place, tiles
@@ -13,8 +15,10 @@ from gitpulse_service.dashboard.door import AnyViewer
 from gitpulse_service.dashboard.overview import STATUSES
 from gitpulse_service.dashboard.pages import board
 from gitpulse_service.dashboard.view import AskPage, View, look
-from gitpulse_service.metrics_api import numbers, places
-from gitpulse_service.metrics_api.questions import Paged, When
+from gitpulse_service.metrics_api import places
+from gitpulse_service.metrics_api.problems import Problem
+from gitpulse_service.metrics_api.questions import Paged
+from gitpulse_service.store.queries import names
 
 Group = Literal["project", "person", "team"]
 FIGURES: Mapping[str, Figure] = {
@@ -33,7 +37,7 @@ router = APIRouter()
 async def teams(request: Request, viewer: AnyViewer, asked: AskPage) -> Response:
     """All of them."""
     view = await look(request, viewer, asked)
-    known = (await places.teams(Paged(limit=10_000), viewer.caller, request, Response())).items
+    known = (await places.teams(Paged.model_validate({"limit": 10_000}), viewer.caller, request, Response())).items
     return await _list(view, "Teams", "team", [it.name for it in known])
 
 
@@ -66,9 +70,11 @@ async def team(name: str, request: Request, viewer: AnyViewer, asked: AskPage) -
 @router.get("/people/{name:path}")
 async def person(name: str, request: Request, viewer: AnyViewer, asked: AskPage) -> Response:
     """What one person did."""
-    await numbers.person_summary(name, When(), viewer.caller)  # raises Problem where there is nobody
     view = await look(request, viewer, asked, person=name)
-    told = [(of, place(view, "team", of)) for of in (await viewer.caller.people()).get(name, [])]
+    known, same = await viewer.caller.people(), sa.select(names().c.identity).where(names().c.name == name).limit(1)
+    if name not in known and not await viewer.caller.rows(same):
+        raise Problem(HTTPStatus.NOT_FOUND, f"nobody named {name} did anything that was counted")
+    told = [(of, place(view, "team", of)) for of in known.get(name, [])]
     cards = {"projects": _table(view, "Projects", "project"), "reviewed": partial(_reviewed, view)}
     return await _about(view, "Person", name, told, cards)
 
@@ -109,8 +115,8 @@ async def _reviewed(view: View) -> Card:
     answer = await view.series("reviews", group_by="label")
     found = sorted(answer.items, key=lambda row: (-row.count, str(row.group)))
     rows = [
-        [Cell(row.group, row.group and place(view, "person", str(row.group))),
-         Cell(row.count, view.behind("reviews", label=row.group and str(row.group)))]
-        for row in found
+        [Cell(row.group, place(view, "person", str(row.group))),
+         Cell(row.count, view.behind("reviews", label=str(row.group)))]
+        for row in found if row.group is not None
     ]  # fmt: skip
     return Card("Reviewed for", [Column("Author", "text"), Column("Reviews", bars=True)], rows, ["reviews"])

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from gitpulse_service.dashboard import about, behind, hours, merge_requests, overview, pipelines
+from gitpulse_service.dashboard import about, behind, hooks, hours, merge_requests, overview, pipelines
 from gitpulse_service.dashboard.closed import add_closed
 from gitpulse_service.dashboard.config import SignIn
 from gitpulse_service.dashboard.headers import Headers
@@ -26,7 +26,7 @@ def create_dashboard(parts: Parts, sign_in: SignIn | None = None) -> FastAPI:
     add_closed(app)
     # Pages are not compressed: beside what a request brings they may hold what only the viewer is to know.
     app.mount(STATIC_URL, GZipMiddleware(StaticFiles(directory=STATIC)))
-    for part in (overview, merge_requests, pipelines, hours, about, behind):
+    for part in (overview, merge_requests, pipelines, hours, about, hooks, behind):
         app.include_router(part.router)
     if sign_in is not None:
         from gitpulse_service.dashboard.signin import add_sign_in  # noqa: PLC0415 -- half a second of imports

@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gitpulse_service.dashboard.cards import Card, Cell, Column, by_group, by_label, over_time, place, tiles
 from gitpulse_service.dashboard.door import AnyViewer
+from gitpulse_service.dashboard.hooks import health
 from gitpulse_service.dashboard.pages import board, page
 from gitpulse_service.dashboard.view import AskPage, View, look
 from gitpulse_service.metrics_api import places
@@ -20,12 +21,12 @@ from gitpulse_service.store.spans import Span
 
 STATUSES = ("success", "failed", "canceled", "running", "pending")
 ACTS = {
-    "pushes": "pushed to",
+    "pushes": "pushed",
     "merge_requests_opened": "opened",
-    "merge_requests_merged": "saw merged",
+    "merge_requests_merged": "got merged",
     "reviews": "reviewed",
     "issues_opened": "opened",
-    "pipelines": "ran a pipeline on",
+    "pipelines": "ran CI on",
     "deployments": "deployed to",
 }
 _LATEST = 8
@@ -51,7 +52,8 @@ async def overview(request: Request, viewer: AnyViewer, asked: AskPage) -> Respo
         "latest": partial(latest, view),
         "merge-requests": partial(over_time, view, "Merge requests", "line", merges),
         "pipelines": partial(by_label, view, "Pipelines", "pipelines", STATUSES),
-        "projects": partial(by_group, view, "Busiest projects", "project", busiest, most=8, wide=True),
+        "health": partial(health, view),
+        "projects": partial(by_group, view, "Busiest projects", "project", busiest, most=8),
     }
     figures = tiles(
         view, "commits", "merge_requests_merged", "time_to_merge", "time_to_first_review", "pipeline_success_rate",

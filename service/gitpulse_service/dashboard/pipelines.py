@@ -81,9 +81,7 @@ async def flaky(view: View) -> Card:
         for it in found
     ]  # fmt: skip
     columns = [Column("Job", "text"), Column("Project", "text"), Column("Pipelines", bars=True), Column("Failures")]
-    note = (
-        "A job is flaky in a pipeline in which it failed and also succeeded: it was retried, and nothing was changed."
-    )
+    note = "A job is flaky in a pipeline in which it failed and, retried without a change, succeeded."
     return Card("Flaky jobs", columns, rows, ["jobs"], note=note, empty="No job failed and succeeded in one pipeline.")
 
 

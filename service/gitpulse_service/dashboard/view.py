@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlencode
@@ -61,6 +62,7 @@ class View:
     whose: Filters
     fixed: Mapping[str, str]
     """What the page is about, and no filter changes: its team, person or project."""
+    _answers: dict[object, asyncio.Future[models.Series]] = field(default_factory=dict, repr=False)
 
     @property
     def caller(self) -> Caller:
@@ -90,7 +92,13 @@ class View:
         return self.asked.bucket or [*suits, _LONG][0]
 
     async def series(self, metric: str, *, cut: bool = False, group_by: Group | None = None) -> models.Series:
-        """What the API says of a metric in this view."""
+        """What the API says of a metric in this view; several cards may ask the same, and it is asked once."""
+        key = metric, cut, group_by
+        if key not in self._answers:
+            self._answers[key] = asyncio.ensure_future(self._series(metric, cut=cut, group_by=group_by))
+        return await self._answers[key]
+
+    async def _series(self, metric: str, *, cut: bool, group_by: Group | None) -> models.Series:
         asked = self.asked.model_dump(by_alias=True, include={"team", "person", "project", "instance", "bots"})
         asked |= {"from": self.span.start, "to": self.span.end, "tz": self.zone.key, "limit": 10_000}
         asked |= {"bucket": self.bucket if cut else None, "group_by": group_by}

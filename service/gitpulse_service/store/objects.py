@@ -123,25 +123,31 @@ class Flaky:
 
 async def flaky(engine: AsyncEngine, span: Span, *, limit: int = 20, **whose: Unpack[Whose]) -> list[Flaky]:
     """Jobs by how many pipelines they failed in and, retried, succeeded. Raises StoreUnavailable."""
-    c, other, p = tables.job.c, tables.job.alias("other"), tables.project.c
-    columns = (c.project, c.finished_at.label("at"), c.who, c.stage, c.name, c.pipeline, c.id)
-    same = [other.c[it] == c[it] for it in ("project", "pipeline", "stage", "name")]
-    again = sa.exists().where(*same, other.c.status == "success")
-    fact = sa.select(*columns).where(c.status == "failed", c.finished_at.is_not(None), again).subquery("fact")
-    by = names().alias("by")
-    source = fact.join(tables.project, p.id == fact.c.project).outerjoin(by, by.c.identity == fact.c.who)
-    pipelines = sa.func.count(fact.c.pipeline.distinct())
-    query = (
-        sa.select(p.path, p.gitlab_id, p.web_url, fact.c.stage, fact.c.name, pipelines, sa.func.count())
-        .add_columns(sa.func.max(fact.c.id).label("ref"))
-        .select_from(source)
+    c, p, by = tables.job.c, tables.project.c, names().alias("by")
+    columns = (c.project, c.finished_at.label("at"), c.who, c.stage, c.name, c.pipeline, c.status, c.id)
+    fact = sa.select(*columns).where(c.status.in_(("success", "failed"))).subquery("fact")
+    f, failed = fact.c, fact.c.status == "failed"
+    keys = f.project, f.stage, f.name, f.pipeline
+    tries = sa.func.count().filter(failed).label("failures"), sa.func.max(f.id).filter(failed).label("ref")
+    each = (
+        sa.select(*keys, *tries)
+        .select_from(fact.outerjoin(by, by.c.identity == f.who))
         .where(*_within(fact, span), *_of(fact, by, whose))
-        .group_by(p.path, p.gitlab_id, p.web_url, fact.c.stage, fact.c.name)
-        .order_by(pipelines.desc(), p.path, fact.c.stage, fact.c.name)
+        .group_by(*keys)
+        .having(sa.func.count(f.status.distinct()) > 1)
+        .subquery("each")
+    )
+    e, pipelines = each.c, sa.func.count().label("pipelines")
+    query = (
+        sa.select(p.path, p.gitlab_id, p.web_url, e.stage, e.name, pipelines, sa.func.sum(e.failures))
+        .add_columns(sa.func.max(e.ref).label("ref"))
+        .select_from(each.join(tables.project, p.id == e.project))
+        .group_by(p.id, p.path, p.gitlab_id, p.web_url, e.stage, e.name)
+        .order_by(pipelines.desc(), p.path, e.stage, e.name)
         .limit(limit)
     )
     return [
-        Flaky(path or str(number), stage or "", name or "", within, failures, _url(web, "jobs/{}", ref))
+        Flaky(path or str(number), stage or "", name or "", within, int(failures), _url(web, "jobs/{}", ref))
         for path, number, web, stage, name, within, failures, ref in await _rows(engine, query, span)
     ]
 

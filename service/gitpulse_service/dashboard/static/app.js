@@ -93,9 +93,12 @@ function dataset({ name, data }, i, kind) {
 
 function axis(stacked, extra) {
   const grid = { color: colour("--line"), drawTicks: false, ...extra.grid };
-  const ticks = { color: colour("--soft"), padding: 6, maxRotation: 0, autoSkipPadding: 14, ...extra.ticks };
-  return { stacked, grid, ticks, border: { display: false }, beginAtZero: true, grace: "5%", suggestedMax: extra.most };
+  const ticks = { color: colour("--soft"), padding: 6, maxRotation: 0, autoSkipPadding: 18, ...extra.ticks };
+  return { stacked, grid, ticks, border: { display: false }, beginAtZero: true, suggestedMax: extra.most };
 }
+
+const days = new Intl.DateTimeFormat("en", { month: "short", day: "numeric", timeZone: "UTC" });
+const day = (label) => (/^\d{4}-\d\d-\d\d$/.test(label) ? days.format(new Date(label)) : label);
 
 function draw(canvas, animated) {
   const { labels, hrefs, series } = read(canvas.closest(".card").querySelector("details.data table"));
@@ -111,7 +114,7 @@ function draw(canvas, animated) {
       maintainAspectRatio: false,
       interaction: { mode: "index", intersect: false },
       scales: {
-        x: axis(kind === "stack", { grid: { display: false } }),
+        x: axis(kind === "stack", { grid: { display: false }, ticks: { callback: (_, i) => day(labels[i]) } }),
         y: axis(kind === "stack", { ticks: tick, most: unit === "ratio" ? 1 : unit === "count" ? 4 : undefined }),
       },
       plugins: {
