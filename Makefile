@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 SUITE  ?=
 N      ?=
 ARGS   ?=
+SCREENSHOTS ?=
 # Tests in which minutes of alerts go by, and little else: they run beside each other, before the others.
 WAITING := $(wildcard tests/cluster/test_alerts*.py)
 LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make locks'
@@ -12,15 +13,15 @@ LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 AUDIT  := $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip --progress-spinner off
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chart-test kind-test check audit format docs bench soak clean locks images
+.PHONY: help setup demo test chart-test kind-test browser-test check audit format docs bench soak clean locks images
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make the virtual environment (.venv) and install everything into it
 
 # Made anew when the dependencies change; the marker is written last, so an interrupted setup starts over.
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml service/gitpulse_service/dashboard/npm/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GitPulse needs Python 3.11 or newer; this is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@echo "Setting up $(VENV): GitPulse, its libraries, an embedded Redis and PostgreSQL, test tools (about a minute, once)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,6 +48,9 @@ kind-test: setup ## Test the chart in a real cluster; needs Docker (ARGS=… goe
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart
 	@PYTHONPATH=tests $(BIN)/python -m harness.kind
 	@$(BIN)/python -m pytest tests/kind -m kind $(ARGS)
+
+browser-test: setup ## Test the dashboard in Chromium (SCREENSHOTS=1: make docs/images anew; ARGS=… goes to pytest)
+	@SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/browser $(ARGS)
 
 check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff format --check .

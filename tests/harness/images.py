@@ -112,6 +112,8 @@ def _copy_sources(context: Path) -> None:
         if (ROOT / name).is_file():
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, context / name)
+    dashboard = context / "service/gitpulse_service/dashboard"  # what the builder may not reach either
+    subprocess.run([sys.executable, dashboard / "npm/vendored.py", dashboard / "static/vendor"], check=True)
 
 
 # --- bases -----------------------------------------------------------------------------------------------------------

@@ -19,11 +19,15 @@ from gitpulse_service.store.migrate import migrate
 GITLAB = "https://gitlab.example.com"
 END = datetime(2026, 3, 1, 22, tzinfo=UTC)
 DAYS = 365
+RANGE = "from=2026-01-31&to=2026-03-02"
+"""Of its last month."""
 TEAMS = {
     "web": ("Europe/Berlin", ["Ann Lee", "Ben Okafor", "Cleo Marsh", "Dov Stern"]),
     "api": ("Europe/London", ["Eva Ruiz", "Finn Olsen", "Gita Rao"]),
     "platform": ("America/New_York", ["Hugo Blanc", "Ines Costa", "Jon Park"]),
 }
+OFFSETS = {"web": 60, "api": 0, "platform": -300}
+"""Minutes, of their clocks in winter."""
 PROJECTS = {
     "acme/website": "web", "acme/shop": "web", "acme/api": "api", "acme/search": "api",
     "acme/infra/runners": "platform", "acme/infra/terraform": "platform",
@@ -66,12 +70,12 @@ class _Year:
         """A few commits pushed, often as a merge request, with a pipeline."""
         chance, key, who = self.chance, project(path), WHO[name]
         hour = min(22.9, max(5.0, chance.choice((10.4, 15.2)) + chance.gauss(0, 1.6)))
-        at = (day + timedelta(hours=hour)).replace(microsecond=0)
+        at = (day + timedelta(hours=hour, minutes=-OFFSETS[team])).replace(microsecond=0)
         shas = [f"{chance.getrandbits(160):040x}" for _ in range(1 + self._some(0.8))]
         for i, sha in enumerate(shas):
             self.add(
                 tables.commit, project=key, sha=sha, committed_at=at - timedelta(minutes=17 * i), author=who,
-                utc_offset=-300 if team == "platform" else 60, seen_at=at, added=chance.randrange(3),
+                utc_offset=OFFSETS[team], seen_at=at, added=chance.randrange(3),
                 modified=1 + chance.randrange(5), removed=chance.randrange(2),
             )  # fmt: skip
         number, branch = next(self.numbers), f"topic-{shas[0][:5]}"

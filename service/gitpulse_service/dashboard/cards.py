@@ -41,6 +41,8 @@ class Cell:
     href: str | None = None
     heat: int | None = None
     """From 0 to 7: how it is coloured."""
+    badge: str | None = None
+    """Whether it is `good`, `bad`, to `warn` of, or to stay `calm` about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,9 @@ def figure_unit(metric: str, figure: str) -> str:
 
 TILES: Mapping[str, tuple[str, str, Literal["more", "less"] | None]] = {
     "commits": ("Commits", "count", None),
-    "merge_requests_merged": ("Merge requests merged", "count", None),
+    "merge_requests_merged": ("Merges", "count", None),
     "time_to_merge": ("Time to merge, median", "p50", "less"),
-    "time_to_first_review": ("Time to first review, median", "p50", "less"),
+    "time_to_first_review": ("First review, median", "p50", "less"),
     "reviews": ("Reviews", "count", None),
     "pipeline_success_rate": ("Pipeline success", "mean", "more"),
     "pipeline_duration": ("Pipeline duration, median", "p50", "less"),
@@ -194,14 +196,14 @@ def facts(view: View, title: str, metric: str, found: Sequence[Fact], **more: An
     labelled, valued = any(fact.label for fact in found), it.unit not in ("count", "ratio")
     columns = [Column("What", "text"), Column("Project", "text"), Column("Who", "text")]
     columns += [Column("Of", "text")] if labelled else []
-    columns += [Column("Value", it.unit)] if valued else []
+    columns += [Column("Time" if it.unit == "seconds" else it.unit.title(), it.unit)] if valued else []
     rows = [
         [Cell(fact.title, fact.url), Cell(fact.project, place(view, "project", fact.project)),
          Cell(fact.who, fact.who and place(view, "person", fact.who)),
          *([Cell(fact.label)] if labelled else []), *([Cell(fact.value)] if valued else []), Cell(fact.at)]
         for fact in found
     ]  # fmt: skip
-    return Card(title, [*columns, Column("When", "text")], rows, [metric], **more)
+    return Card(title, [*columns, Column("Since" if it.as_of else "When", "text")], rows, [metric], **more)
 
 
 def place(view: View, group: str, name: str) -> str:

@@ -46,8 +46,8 @@ async def hooks(request: Request, viewer: AnyViewer, asked: AskPage) -> Response
     """All that the viewer may see, the worst first."""
     view = await look(request, viewer, asked)
     trouble = [it for it in await known(view) if STATES[it.state][0] in ("bad", "warn")]
-    cards = {"health": partial(health, view), "hooks": partial(_table, view)}
-    return await board(view, "Hooks", cards, name="hooks", trouble=trouble, STATES=STATES)
+    cards = {"health": partial(health, view, wide=True), "hooks": partial(_table, view)}
+    return await board(view, "Hooks", cards, name="hooks", timeless=True, trouble=trouble, STATES=STATES)
 
 
 async def known(view: View) -> list[models.Hook]:
@@ -58,15 +58,17 @@ async def known(view: View) -> list[models.Hook]:
         return []
     for hook in found:
         hook.state = hook.state if hook.state in STATES else "unknown"
+        if hook.state == "new" and hook.last_delivery_at:  # receivers know before the operator looks again
+            hook.state = "delivering"
     return sorted(found, key=lambda it: ([*STATES].index(it.state), it.path or it.resource))
 
 
-async def health(view: View) -> Card:
+async def health(view: View, **more: Any) -> Card:  # noqa: ANN401
     """How many hooks deliver, and what waits."""
     try:
         found, waiting = await asyncio.gather(view.caller.hooks(), view.caller.parts.health())
     except ServiceError:
-        return Card("Deliveries", [], [], empty=_GONE)
+        return Card("Deliveries", [], [], empty=_GONE, **more)
     well = sum(it["state"] in ("delivering", "quiet", "new") for it in found)
     rows = [[Cell("Hooks that deliver", view.href("/hooks")), Cell(f"{well} of {len(found)}"), Cell(_hooks(found))]]
     if waiting and view.caller.teams is None:
@@ -77,7 +79,7 @@ async def health(view: View) -> Card:
             [Cell("Deliveries that wait"), Cell(n), Cell(late if n else "All are counted.")],
             [Cell("Dead letters"), Cell(dead), Cell(lost)],
         ]
-    return Card("Deliveries", [Column("What", "text"), Column("Now"), Column("That is", "text")], rows)
+    return Card("Deliveries", [Column("What", "text"), Column("Now"), Column("That is", "text")], rows, **more)
 
 
 def _hooks(found: Sequence[Mapping[str, Any]]) -> str:
@@ -88,8 +90,8 @@ def _hooks(found: Sequence[Mapping[str, Any]]) -> str:
 
 async def _table(view: View) -> Card:
     rows = [
-        [Cell(it.path or it.resource, it.url), Cell(STATES[it.state][1]), Cell(it.last_delivery_at),
-         Cell(rotation(it)), Cell(it.revivals.get("count", 0)), Cell(gap(it)), Cell(it.resource)]
+        [Cell(it.path or it.resource, it.url), Cell(STATES[it.state][1], badge=STATES[it.state][0]),
+         Cell(it.last_delivery_at), Cell(rotation(it)), Cell(it.revivals.get("count", 0)), Cell(gap(it)), Cell(it.resource)]
         for it in await known(view)
     ]  # fmt: skip
     names = ("Hook", "State", "Last delivery", "Secret", "Revivals", "Last gap", "Resource")

@@ -39,7 +39,7 @@ async def week(view: View) -> Card:
         for i, day in enumerate(DAYS)
     ]  # fmt: skip
     columns = [Column("Day", "text"), *(Column(f"{hour}") for hour in range(24))]
-    note = "Commits by the hour at which each author's own clock stood. About a team, not to judge anybody by."
+    note = "Commits by the hour at which each author's own clock stood. They show habits, and measure nobody."
     return Card("Commits by hour", columns, rows if counts else [], ["commit_hours"], wide=True, note=note, heated=True)
 
 

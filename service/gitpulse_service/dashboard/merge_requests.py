@@ -64,15 +64,15 @@ async def reviews(view: View) -> Card:
         counts[who or "nobody known"][author or "nobody known"] += n
     authors = sorted({author for of in counts.values() for author in of})
     most = max((n for *_, n in found), default=0)
-    rows = [
-        [Cell(who, place(view, "person", who)),
-         *(Cell(n, view.behind("reviews", person=who, label=author) if (n := counts[who][author]) else None,
-                heat(n, most)) for author in authors)]
-        for who in sorted(counts)
-    ]  # fmt: skip
+
+    def cell(who: str, author: str) -> Cell:
+        n = counts[who][author]
+        return Cell(n, view.behind("reviews", person=who, label=author) if n else None, heat(n, most))
+
+    rows = [[Cell(who, place(view, "person", who)), *(cell(who, it) for it in authors)] for who in sorted(counts)]
     columns = [Column("Reviewer ↓ author →", "text"), *(Column(it) for it in authors)]
     note = "Each row is a reviewer, each column whose merge requests they wrote on or approved, each once."
-    return Card("Who reviews whom", columns, rows, ["reviews"], note=note, heated=True)
+    return Card("Who reviews whom", columns, rows, ["reviews"], wide=True, note=note, heated=True)
 
 
 async def oldest(view: View) -> Card:

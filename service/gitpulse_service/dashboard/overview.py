@@ -29,7 +29,7 @@ ACTS = {
     "pipelines": "ran CI on",
     "deployments": "deployed to",
 }
-_LATEST = 8
+_LATEST, _OF_A_KIND = 8, 3
 
 router = APIRouter()
 
@@ -70,15 +70,15 @@ async def live(viewer: AnyViewer) -> AsyncIterator[ServerSentEvent]:
 
 
 async def latest(view: View) -> Card:
-    """The newest that was done, of all kinds."""
+    """The newest that was done; of each kind a few, so that a busy one leaves room for others."""
     recent = Span(max(view.start, view.end - timedelta(days=2)), view.span.end)
-    ask = (objects.behind(view.caller.engine, it, recent, limit=_LATEST, **view.whose) for it in ACTS)
+    ask = (objects.behind(view.caller.engine, it, recent, limit=_OF_A_KIND, **view.whose) for it in ACTS)
     found = [(fact, act) for act, each in zip(ACTS, await asyncio.gather(*ask), strict=True) for fact in each]
     found.sort(key=lambda it: it[0].at, reverse=True)
     rows = [
-        [Cell(fact.at), Cell(fact.who, fact.who and place(view, "person", fact.who)), Cell(ACTS[act]),
-         Cell(fact.title, fact.url), Cell(fact.project, place(view, "project", fact.project))]
+        [Cell(fact.who, fact.who and place(view, "person", fact.who)), Cell(ACTS[act]), Cell(fact.title, fact.url),
+         Cell(fact.project, place(view, "project", fact.project)), Cell(fact.at)]
         for fact, act in found[:_LATEST]
     ]  # fmt: skip
-    columns = [Column(it, "text") for it in ("When", "Who", "Did", "What", "Project")]
+    columns = [Column(it, "text") for it in ("Who", "Did", "What", "Project", "When")]
     return Card("Latest", columns, rows, empty="Nothing in the last two days of this range.")

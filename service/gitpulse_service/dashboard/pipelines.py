@@ -89,4 +89,4 @@ async def slowest(view: View) -> Card:
     """The pipelines that took longest."""
     metric = "pipeline_duration"
     found = await objects.behind(view.caller.engine, metric, view.span, largest=True, limit=8, **view.whose)
-    return facts(view, "Slowest pipelines", metric, found)
+    return facts(view, "Slowest pipelines", metric, found, wide=True)

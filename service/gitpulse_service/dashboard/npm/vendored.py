@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tarfile
 import urllib.request
 from pathlib import Path
@@ -61,4 +62,4 @@ def _archive(locked: dict[str, Any]) -> bytes:
 
 
 if __name__ == "__main__":
-    fill(HERE.parent / "static/vendor")
+    fill(*(Path(it) for it in sys.argv[1:] or [str(HERE.parent / "static/vendor")]))

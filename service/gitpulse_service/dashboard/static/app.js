@@ -100,11 +100,18 @@ function axis(stacked, extra) {
 const days = new Intl.DateTimeFormat("en", { month: "short", day: "numeric", timeZone: "UTC" });
 const day = (label) => (/^\d{4}-\d\d-\d\d$/.test(label) ? days.format(new Date(label)) : label);
 
+const GRID = [1, 10, 60, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 2 * 86400, 7 * 86400, 30 * 86400];
+
+function step(unit, series) {
+  const most = Math.max(...series.flatMap((it) => it.data));
+  return unit === "seconds" ? GRID.find((it) => most / it <= 6) : undefined;
+}
+
 function draw(canvas, animated) {
   const { labels, hrefs, series } = read(canvas.closest(".card").querySelector("details.data table"));
   const kind = canvas.dataset.chart;
   const unit = series[0].unit;
-  const tick = { callback: (it) => (unit === "count" && !Number.isInteger(it) ? null : shown(it, unit)), maxTicksLimit: 6 };
+  const tick = { callback: (it) => (unit === "count" && !Number.isInteger(it) ? null : shown(it, unit)), maxTicksLimit: 7, stepSize: step(unit, series) };
   Chart.getChart(canvas)?.destroy();
   new Chart(canvas, {
     type: kind === "line" ? "line" : "bar",
@@ -118,7 +125,7 @@ function draw(canvas, animated) {
         y: axis(kind === "stack", { ticks: tick, most: unit === "ratio" ? 1 : unit === "count" ? 4 : undefined }),
       },
       plugins: {
-        legend: { display: series.length > 1, align: "start", labels: { color: colour("--text"), boxWidth: 10, boxHeight: 10, usePointStyle: kind === "line" } },
+        legend: { display: series.length > 1, align: "start", labels: { color: colour("--text"), boxHeight: 6, usePointStyle: true } },
         tooltip: { callbacks: { label: (it) => ` ${it.dataset.label}: ${shown(it.raw, series[it.datasetIndex].unit)}` } },
       },
       onClick: (_, [hit]) => {

@@ -1,0 +1,127 @@
+"""A year of a company to look at, in a browser; and sites where something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis as redis_client
+from playwright.sync_api import Browser
+
+from gitpulse_service.contract import HOOKS, HookReport, feedback_key
+from gitpulse_service.store.engine import create_engine
+from gitpulse_service.store.migrate import migrate
+from harness import browser as harness, year
+from harness.browser import Visit
+from harness.receiver import serving, settings
+from harness.redis import redis_server
+
+_MINUTE, _NOW = 60_000, int(datetime(2026, 3, 1, 21, 40, tzinfo=UTC).timestamp() * 1000)
+_STABLE = {"generation": 3, "type": "SigningToken", "phase": "Stable", "rotatedAt": "2026-02-11T03:10:00Z"}
+HOOK_REPORTS = [
+    ("acme/website", "delivering", "Proven", "Deliveries arrive.", _STABLE, {}, {}, 2),
+    ("acme/shop", "delivering", "Proven", "Deliveries arrive.", {**_STABLE, "phase": "Pushed", "generation": 4}, {},
+     {}, 6),
+    ("acme/api", "delivering", "Proven", "Deliveries arrive.", _STABLE, {"count": 2, "lastAt": "2026-02-20T08:00:00Z"},
+     {"phase": "Done", "from": "2026-02-20T07:10:00Z", "to": "2026-02-20T07:58:00Z", "resent": 31, "lost": 0}, 9),
+    ("acme/search", "quiet", "Silent", "No event for 3 days; the hook answers its test.", _STABLE, {}, {}, 4400),
+    ("acme/infra/runners", "unreachable", "ReceiverUnreachable", "GitLab's log of the hook says: Failed to open TCP"
+     " connection to gitpulse.example.com:443. Let GitLab's network reach that address.", _STABLE,
+     {"count": 1, "lastAt": "2026-02-28T11:00:00Z"}, {}, 310),
+    ("acme/infra/terraform", "refused", "SecretRefused", "Deliveries come with a secret that is not ours: somebody has"
+     " edited the hook. It is put right within a minute.", _STABLE, {}, {}, 95),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    with harness.browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def axe() -> str:
+    return harness.axe()
+
+
+@pytest.fixture(scope="package")
+def redis_of_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """With hooks that the operator has told of."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        with redis_client.Redis.from_url(server.url) as client:
+            for number, (path, state, reason, message, secret, revivals, repair, age) in enumerate(HOOK_REPORTS, 1):
+                report = HookReport(
+                    resource=f"{path.split('/')[-1]}/hook", state=state, reason=reason, message=message,
+                    instance=year.GITLAB, kind="Project", path=path, hook_id=f"hook-{number}", number=number,
+                    secret=secret, revivals=revivals, repair=repair,
+                )  # fmt: skip
+                client.hset(HOOKS, path, msgspec.json.encode(report))
+                notes = {f"accepted:{secret['generation']}": _NOW - age * _MINUTE}
+                if state == "refused":
+                    notes |= {"refused": _NOW - 3 * _MINUTE, "refused:reason": "bad_signature"}
+                client.hset(feedback_key(f"hook-{number}"), mapping=notes)
+        yield server.url
+
+
+@pytest.fixture(scope="package")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The year."""
+    path = tmp_path_factory.mktemp("year") / "year.db"
+    year.write(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="package")
+def site(redis_of_site: str, database: Path) -> Iterator[str]:
+    """The year's dashboard."""
+    with _site(redis_of_site, database) as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def empty_site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One where nothing has been counted."""
+    path = tmp_path_factory.mktemp("empty") / "empty.db"
+
+    async def migrated() -> None:
+        engine = create_engine(f"sqlite:///{path}")
+        await migrate(engine)
+        await engine.dispose()
+
+    asyncio.run(migrated())
+    with _site(redis_of_site, path) as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def broken_site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One whose database has no tables."""
+    with _site(redis_of_site, tmp_path_factory.mktemp("broken") / "none.db") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _site(redis_url: str, database: Path) -> Iterator[str]:
+    fields = {"database_url": f"sqlite:///{database}", "api_tokens_required": False}
+    with serving(settings(redis_url, **fields)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def visit(chromium: Browser, axe: str) -> Iterator[Callable[..., Visit]]:
+    """Makes a visitor of a site: `theme`, `width` in pixels, and Playwright's options of a context."""
+    with contextlib.ExitStack() as stack:
+
+        def make(url: str, *, theme: str = "light", width: int = 1380, **options: Any) -> Visit:
+            size = {"width": width, "height": 900}
+            visitor = Visit(chromium, url, axe, color_scheme=theme, viewport=size, **options)
+            stack.callback(visitor.context.close)
+            return visitor
+
+        yield make
