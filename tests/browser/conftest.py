@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,8 +13,6 @@ import redis as redis_client
 from playwright.sync_api import Browser
 
 from gitpulse_service.contract import HOOKS, HookReport, feedback_key
-from gitpulse_service.store.engine import create_engine
-from gitpulse_service.store.migrate import migrate
 from harness import browser as harness, year
 from harness.browser import Visit
 from harness.receiver import serving, settings
@@ -70,46 +66,29 @@ def redis_of_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The year."""
-    path = tmp_path_factory.mktemp("year") / "year.db"
-    year.write(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="package")
-def site(redis_of_site: str, database: Path) -> Iterator[str]:
+def site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The year's dashboard."""
-    with _site(redis_of_site, database) as url:
+    with _site(redis_of_site, year.write(tmp_path_factory.mktemp("year") / "year.db")) as url:
         yield url
 
 
 @pytest.fixture(scope="package")
 def empty_site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One where nothing has been counted."""
-    path = tmp_path_factory.mktemp("empty") / "empty.db"
-
-    async def migrated() -> None:
-        engine = create_engine(f"sqlite:///{path}")
-        await migrate(engine)
-        await engine.dispose()
-
-    asyncio.run(migrated())
-    with _site(redis_of_site, path) as url:
+    with _site(redis_of_site, year.write(tmp_path_factory.mktemp("empty") / "empty.db", empty=True)) as url:
         yield url
 
 
 @pytest.fixture(scope="package")
 def broken_site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One whose database has no tables."""
-    with _site(redis_of_site, tmp_path_factory.mktemp("broken") / "none.db") as url:
+    with _site(redis_of_site, f"sqlite:///{tmp_path_factory.mktemp('broken') / 'none.db'}") as url:
         yield url
 
 
 @contextlib.contextmanager
-def _site(redis_url: str, database: Path) -> Iterator[str]:
-    fields = {"database_url": f"sqlite:///{database}", "api_tokens_required": False}
-    with serving(settings(redis_url, **fields)) as port:
+def _site(redis_url: str, database_url: str) -> Iterator[str]:
+    with serving(settings(redis_url, database_url=database_url, api_tokens_required=False)) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,8 +46,8 @@ def project(path: str) -> int:
 
 
 class _Year:
-    def __init__(self, scale: float) -> None:
-        self.chance, self.scale = random.Random(7), scale
+    def __init__(self) -> None:
+        self.chance = random.Random(7)
         self.rows: dict[sa.Table, list[Row]] = {table: [] for table in tables.BASE}
         self.numbers = iter(range(1000, 10**9))
 
@@ -56,7 +58,7 @@ class _Year:
         for back in range(DAYS, -1, -1):
             day = (END - timedelta(days=back)).replace(hour=0)
             busy = (0.12 if day.weekday() > 4 else 1.0) * (0.35 if (day.month, day.day // 8) == (12, 3) else 1.0)
-            busy *= (0.75 + 0.35 * (DAYS - back) / DAYS) * self.scale
+            busy *= 0.75 + 0.35 * (DAYS - back) / DAYS
             for path, team in PROJECTS.items():
                 for name in TEAMS[team][1]:
                     for _ in range(self._some(1.9 * busy)):
@@ -164,32 +166,36 @@ class _Year:
             self.add(tables.identity, id=who, instance=GITLAB, gitlab_id=i, name=name, username=user, **handles)
 
 
-def rows(scale: float = 1.0) -> Iterator[tuple[sa.Table, list[Row]]]:
+def rows() -> Iterator[tuple[sa.Table, list[Row]]]:
     """All of them, by table."""
-    year = _Year(scale)
+    year = _Year()
     year.work()
     year.places()
     for table, some in year.rows.items():
         yield table, [{column.name: it[column.name] for column in table.columns} for it in some]
 
 
-async def fill(engine: AsyncEngine, scale: float = 1.0) -> None:
-    """Writes the year into an empty database; no worker has rolled it up."""
-    await migrate(engine)
+async def fill(engine: AsyncEngine) -> None:
+    """Writes the year into a store with nothing in it; no worker has rolled it up."""
     async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-        for table, some in rows(scale):
+        for table, some in rows():
             if some:
                 await connection.execute(sa.insert(table), some)
     maps = [Team(name, tuple(Person(it) for it in of), zone, bots=("renovate*",)) for name, (zone, of) in TEAMS.items()]
     await people.replace(engine, "year", maps)
 
 
-def write(url: str, scale: float = 1.0) -> None:
-    """The same, for whoever has no loop."""
+def write(path: Path, *, empty: bool = False) -> str:
+    """Makes a file of SQLite with the year in it, or nothing; its URL. It may be called where a loop runs already."""
+    url = f"sqlite:///{path}"
 
-    async def filled() -> None:
+    async def made() -> None:
         engine = create_engine(url)
-        await fill(engine, scale)
+        await migrate(engine)
+        if not empty:
+            await fill(engine)
         await engine.dispose()
 
-    asyncio.run(filled())
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, made()).result()
+    return url

@@ -91,7 +91,8 @@ def _hooks(found: Sequence[Mapping[str, Any]]) -> str:
 async def _table(view: View) -> Card:
     rows = [
         [Cell(it.path or it.resource, it.url), Cell(STATES[it.state][1], badge=STATES[it.state][0]),
-         Cell(it.last_delivery_at), Cell(rotation(it)), Cell(it.revivals.get("count", 0)), Cell(gap(it)), Cell(it.resource)]
+         Cell(it.last_delivery_at), Cell(rotation(it)), Cell(it.revivals.get("count", 0)), Cell(gap(it)),
+         Cell(it.resource)]
         for it in await known(view)
     ]  # fmt: skip
     names = ("Hook", "State", "Last delivery", "Secret", "Revivals", "Last gap", "Resource")

@@ -15,6 +15,7 @@ import os
 import sys
 import tarfile
 import urllib.request
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,18 @@ def fill(target: Path, pinned: Path = HERE) -> None:
         return
     target.mkdir(parents=True, exist_ok=True)
     locked = json.loads(lock.read_bytes())["packages"]
-    archives = {name: _archive(locked[f"node_modules/{name}"]) for name in {path.split("/")[0] for path in wanted}}
-    for path, called in wanted.items():
-        name, _, inside = path.partition("/")
-        with tarfile.open(fileobj=io.BytesIO(archives[name])) as archive:
-            file = archive.extractfile(f"package/{inside}")
-            assert file
-            (target / called).write_bytes(file.read())
+    for package_name, files in groupby(sorted(wanted), _package):
+        with tarfile.open(fileobj=io.BytesIO(_archive(locked[f"node_modules/{package_name}"]))) as archive:
+            for path in files:
+                file = archive.extractfile(f"package{path.removeprefix(package_name)}")
+                assert file
+                (target / wanted[path]).write_bytes(file.read())
     marker.write_text(digest)  # last: what an interrupted run left is fetched again
+
+
+def _package(path: str) -> str:
+    """`chart.js`, or `@kurkle/color`, whose file it is."""
+    return "/".join(path.split("/")[: 2 if path.startswith("@") else 1])
 
 
 def _archive(locked: dict[str, Any]) -> bytes:

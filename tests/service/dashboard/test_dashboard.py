@@ -1,0 +1,141 @@
+"""The pages without a browser: who sees what, what browsers are told, and that no name is taken for markup."""
+
+from __future__ import annotations
+
+import contextlib
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+
+from gitpulse_service.dashboard import create_dashboard, door
+from gitpulse_service.dashboard.headers import ALWAYS
+from gitpulse_service.dashboard.pages import STATIC_URL
+from gitpulse_service.errors import LogUnavailable
+from gitpulse_service.metrics_api import Hub, Parts, models
+from gitpulse_service.metrics_api.caller import Caller
+from gitpulse_service.store import tables
+from harness import office
+from harness.query_api import silence
+
+JANUARY = "from=2026-01-01&to=2026-02-01"
+
+
+@pytest.fixture
+async def open_to(engine):
+    """Makes a client of a dashboard for who may see these teams; None: all."""
+    await office.settle(engine)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(teams=None, **parts):
+            stands_on = Parts(engine, False, Hub(silence), **parts)
+            app = create_dashboard(stands_on)
+            viewer = door.Viewer(Caller(stands_on, teams and frozenset(teams)), "Somebody <b>")
+            app.dependency_overrides[door._viewer] = lambda: viewer
+            transport = httpx2.ASGITransport(app=app)
+            return await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://here"))
+
+        yield make
+
+
+async def test_every_answer_is_locked_down(open_to):
+    client = await open_to()
+    for path in ("/", "/nothing", f"/?{JANUARY}&csv=commits", f"{STATIC_URL}/app.js", "/?x=1"):
+        answer = await client.get(path)
+        assert {name: answer.headers[name] for name in ALWAYS} == ALWAYS
+        kept = "public, max-age=31536000, immutable" if path.startswith(STATIC_URL) else "private, no-cache"
+        assert answer.headers["cache-control"] == kept
+    assert "'unsafe" not in ALWAYS["Content-Security-Policy"]
+    gone = await client.get(f"{STATIC_URL}/none.js")
+    assert (gone.status_code, gone.headers["cache-control"]) == (404, "private, no-cache")
+
+
+async def test_who_may_see_some_teams_sees_no_more(open_to):
+    client = await open_to({"ops"})
+    page = (await client.get(f"/?{JANUARY}")).text
+    assert 'id="figure-commits" data-live><a href="/behind/commits' in page
+    assert '<data value="2">2</data>' in page  # Ben's, not Ann's
+    assert "Ann Lee" not in page
+    assert "Ann Lee" not in (await client.get("/people")).text
+    assert "/teams/web" not in (await client.get("/teams")).text
+    for path in ("/?team=web", "/teams/web", "/people/Ann%20Lee", "/behind/commits?team=web"):
+        assert (await client.get(path)).status_code == 403
+    behind = (await client.get(f"/behind/commits?{JANUARY}")).text
+    assert behind.count("/-/commit/") == 2
+
+
+async def test_who_may_see_several_teams_sees_one_at_a_time(open_to):
+    client = await open_to({"web", "ops"})
+    assert "Ben Okafor" in (await client.get(f"/people?{JANUARY}")).text
+    assert '<data value="7">7</data>' in (await client.get(f"/?{JANUARY}&team=web")).text
+
+
+async def test_names_are_text_and_no_markup(open_to, engine):
+    client = await open_to()
+    async with engine.begin() as connection:
+        evil = '"><script>alert(1)</script>'
+        await connection.execute(sa.update(tables.identity).values(name=evil, username=evil, name_key=None))
+    for path in ("/", "/people", f"/behind/commits?{JANUARY}", f"/people/{evil}", "/?q=" + evil, f"/?{evil}=1"):
+        page = (await client.get(path)).text
+        assert "<script>alert" not in page
+        assert "Somebody <b>" not in page
+    assert "&lt;script&gt;alert" in (await client.get(f"/people?{JANUARY}")).text
+
+
+async def test_a_spreadsheet_takes_no_name_for_a_formula(open_to):
+    client = await open_to()
+    assert "'=Cleo()" in (await client.get(f"/people?{JANUARY}&csv=person")).text
+
+
+async def test_a_search_holds_in_any_case(open_to):
+    client = await open_to()
+    page = (await client.get(f"/people?{JANUARY}&q=LEE")).text
+    assert "Ann Lee" in page
+    assert "Ben Okafor" not in page
+
+
+async def test_without_redis_the_numbers_are_there(open_to):
+    async def away():
+        raise LogUnavailable("Redis is away")
+
+    client = await open_to(hooks=away, health=away)
+    page = (await client.get(f"/?{JANUARY}")).text
+    assert "Redis does not answer" in page
+    assert '<data value="8">8</data>' in page
+    assert (await client.get("/hooks")).status_code == 200
+
+
+HOOK = dict.fromkeys(models.Hook.model_fields) | {
+    "resource": "default/website", "reason": "", "message": "Say so.", "instance": office.GITLAB, "path": "acme/website",
+    "secret": {}, "revivals": {}, "repair": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"state": "unreachable"}, ["Unreachable", "does not get through", "Say so."]),
+        ({"state": "new", "last_delivery_at": "2026-01-05T09:00:00Z"}, ["Delivering", "1 of 1"]),
+        ({"state": "of-a-newer-operator"}, ["Not known", "0 of 1"]),
+        ({"state": "delivering", "secret": {"generation": 4, "phase": "Pushed", "rotatedAt": "2026-01-05T09:00:00Z"}},
+         ["number 4, since 2026-01-05; rotation under way: GitLab has the new secret"]),
+        ({"state": "quiet", "revivals": {"count": 3}, "repair": {"to": "2026-01-05T09:00:00Z", "resent": 5, "lost": 2}},
+         ["2026-01-05 09:00, filled: 5 sent again, 2 fetched", '<data value="3">3</data>']),
+    ],
+)  # fmt: skip
+async def test_a_hook_is_told_of_in_plain_words(open_to, said, shown):
+    async def hooks():
+        return [HOOK | said]
+
+    page = (await (await open_to(hooks=hooks)).get("/hooks")).text
+    assert [text for text in shown if text not in page] == []
+
+
+async def test_what_waits_is_told_of(open_to):
+    async def health():
+        return {"deliveries": 12, "bytes": 9000, "oldest": 45.0, "dead_letters": 1}
+
+    page = (await (await open_to(health=health)).get("/hooks")).text
+    assert "The oldest for 45 s; is a worker running?" in page
+    assert "gitpulse deadletters list" in page
+    assert "is a worker" not in (await (await open_to({"ops"}, health=health)).get("/hooks")).text
