@@ -79,7 +79,7 @@ async def health(view: View, **more: Any) -> Card:  # noqa: ANN401
             [Cell("Deliveries that wait"), Cell(n), Cell(late if n else "All are counted.")],
             [Cell("Dead letters"), Cell(dead), Cell(lost)],
         ]
-    return Card("Deliveries", [Column("What", "text"), Column("Now"), Column("That is", "text")], rows, **more)
+    return Card("Deliveries", [Column("What", "text"), Column("Now", "text"), Column("That is", "text")], rows, **more)
 
 
 def _hooks(found: Sequence[Mapping[str, Any]]) -> str:

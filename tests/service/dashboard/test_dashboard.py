@@ -106,8 +106,8 @@ async def test_without_redis_the_numbers_are_there(open_to):
 
 
 HOOK = dict.fromkeys(models.Hook.model_fields) | {
-    "resource": "default/website", "reason": "", "message": "Say so.", "instance": office.GITLAB, "path": "acme/website",
-    "secret": {}, "revivals": {}, "repair": {},
+    "resource": "default/website", "reason": "", "message": "Say so.", "instance": office.GITLAB,
+    "path": "acme/website", "secret": {}, "revivals": {}, "repair": {},
 }  # fmt: skip
 
 
