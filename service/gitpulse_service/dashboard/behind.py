@@ -52,7 +52,8 @@ async def definitions(request: Request, viewer: AnyViewer) -> Response:
 @cache
 def _definitions() -> str:
     """docs/metrics.md as HTML, with an anchor for each metric; its links lead into the repository, so they are none."""
-    text = re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", document())
+    text = re.sub(r"\[([^][]+)\]\((?!https?:)[^)]+\)", r"\1", document())
+    text = re.sub(r"\n(?=\*(Formula|Example|Limit)\*:)", "\n\n", text)
     html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     html = re.sub(r"<h1>.*?</h1>\n?", "", html)
     return re.sub(r"<h3>(.*?)</h3>", lambda it: f"<h3>{', '.join(map(_anchor, it[1].split(', ')))}</h3>", html)

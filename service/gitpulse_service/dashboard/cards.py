@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -226,11 +226,9 @@ def _day(view: View, row: models.Row) -> str:
 
 def _bucket(view: View, metric: str, row: models.Row, label: str | None = None) -> str | None:
     """What is behind one bucket of a metric."""
-    if not row.count:
+    if not row.count or not row.start or not row.end:
         return None
-    start, end = ((it or other).astimezone(view.zone) for it, other in ((row.start, view.start), (row.end, view.end)))
-    if not row.end:
-        end += timedelta(days=1)
+    start, end = (it.astimezone(view.zone) for it in (row.start, row.end))
     bounds = {"from_": f"{start:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
     return view.behind(metric, **bounds, range=None, bucket=None, tz=view.zone.key, label=label)
 

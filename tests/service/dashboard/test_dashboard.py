@@ -16,6 +16,7 @@ from gitpulse_service.metrics_api import Hub, Parts, models
 from gitpulse_service.metrics_api.caller import Caller
 from gitpulse_service.store import tables
 from harness import office
+from harness.definitions import METRICS
 from harness.query_api import silence
 
 JANUARY = "from=2026-01-01&to=2026-02-01"
@@ -80,6 +81,14 @@ async def test_names_are_text_and_no_markup(open_to, engine):
         assert "<script>alert" not in page
         assert "Somebody <b>" not in page
     assert "&lt;script&gt;alert" in (await client.get(f"/people?{JANUARY}")).text
+
+
+async def test_definitions_are_those_of_the_documentation(open_to):
+    page = (await (await open_to()).get("/definitions")).text
+    assert {name for name in METRICS if f'id="{name}"' not in page} == set()
+    assert "<code>[from, to)</code>" in page
+    assert "people.md" not in page
+    assert "Flaky" in page
 
 
 async def test_a_spreadsheet_takes_no_name_for_a_formula(open_to):

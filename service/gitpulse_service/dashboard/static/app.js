@@ -217,4 +217,5 @@ html.classList.add("ready");
 drawAll(document, true);
 tellTimes();
 setInterval(tellTimes, 15_000);
-if ($$("[data-live]").length) listen();
+if (was.size) listen();
+else badge.hidden = true;
