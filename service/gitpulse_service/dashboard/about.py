@@ -99,7 +99,7 @@ async def _about(
         "merge-requests": partial(over_time, view, "Merge requests", "line", merges),
         "pipelines": partial(by_label, view, "Pipelines", "pipelines", STATUSES),
     }
-    return await board(view, name, {**charts, **cards}, tiles(view, *TILES), kind=kind, facts=told)
+    return await board(view, name, {**charts, **cards}, partial(tiles, view, *TILES), kind=kind, facts=told)
 
 
 async def _list(view: View, title: str, group: Group, known: Collection[str]) -> Response:

@@ -44,7 +44,7 @@ async def merge_requests(request: Request, viewer: AnyViewer, asked: AskPage) ->
         "open": partial(oldest, view),
     }
     names = ("merge_requests_opened", "merge_requests_merged", "time_to_merge", "time_to_first_review", "reviews")
-    return await board(view, "Merge requests", cards, tiles(view, *names))
+    return await board(view, "Merge requests", cards, partial(tiles, view, *names))
 
 
 async def histogram(view: View, title: str, metric: str) -> Card:

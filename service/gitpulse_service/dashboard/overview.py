@@ -29,6 +29,9 @@ ACTS = {
     "pipelines": "ran CI on",
     "deployments": "deployed to",
 }
+TILES = (
+    "commits", "merge_requests_merged", "time_to_merge", "time_to_first_review", "pipeline_success_rate", "deployments",
+)  # fmt: skip
 _LATEST, _OF_A_KIND = 8, 3
 
 router = APIRouter()
@@ -55,11 +58,7 @@ async def overview(request: Request, viewer: AnyViewer, asked: AskPage) -> Respo
         "health": partial(health, view),
         "projects": partial(by_group, view, "Busiest projects", "project", busiest, most=8),
     }
-    figures = tiles(
-        view, "commits", "merge_requests_merged", "time_to_merge", "time_to_first_review", "pipeline_success_rate",
-        "deployments",
-    )  # fmt: skip
-    return await board(view, "Overview", cards, figures)
+    return await board(view, "Overview", cards, partial(tiles, view, *TILES))
 
 
 @router.get("/live", response_class=EventSourceResponse)

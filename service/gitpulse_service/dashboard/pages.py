@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 Cards: TypeAlias = Mapping[str, Callable[[], Awaitable[Card]]]
 """By their ids, each made when it is wanted."""
+Tiles: TypeAlias = Callable[[], Awaitable[list[Tile]]]
 
 
 def _digest() -> str:
@@ -54,21 +55,17 @@ def page(request: Request, name: str, viewer: Viewer | None, status: int = HTTPS
 
 
 async def board(
-    view: View, title: str, cards: Cards, tiles: Awaitable[list[Tile]] | None = None, *, name: str = "board",
+    view: View, title: str, cards: Cards, tiles: Tiles | None = None, *, name: str = "board",
     **more: Any,  # noqa: ANN401
 ) -> Response:  # fmt: skip
     """A page of key figures and cards, or one of the cards as CSV. Raises Problem and StoreUnavailable."""
-    wanted = view.asked.csv
-    if wanted is not None:
-        if tiles is not None and hasattr(tiles, "close"):
-            tiles.close()
-        return await _csv(wanted, cards)
-    figures, *made = await asyncio.gather(tiles or _none(), *(make() for make in cards.values()))
-    choices = await _choices(view)
-    shown_cards = dict(zip(cards, made, strict=True))
-    return page(
-        view.request, name, view.viewer, view=view, title=title, tiles=figures, cards=shown_cards, **choices, **more
+    if view.asked.csv is not None:
+        return await _csv(view.asked.csv, cards)
+    made, choices, figures = await asyncio.gather(
+        asyncio.gather(*(make() for make in cards.values())), _choices(view), tiles() if tiles else _none()
     )
+    by_id = dict(zip(cards, made, strict=True))
+    return page(view.request, name, view.viewer, view=view, title=title, tiles=figures, cards=by_id, **choices, **more)
 
 
 async def _none() -> list[Tile]:

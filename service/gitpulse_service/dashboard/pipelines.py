@@ -40,7 +40,7 @@ async def pipelines(request: Request, viewer: AnyViewer, asked: AskPage) -> Resp
         "slowest": partial(slowest, view),
     }  # fmt: skip
     names = ("pipeline_success_rate", "pipeline_duration", "pipeline_queue_time", "time_to_green", "job_success_rate")
-    return await board(view, "Pipelines", cards, tiles(view, *names))
+    return await board(view, "Pipelines", cards, partial(tiles, view, *names))
 
 
 async def stages(view: View) -> Card:
