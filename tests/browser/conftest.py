@@ -53,7 +53,7 @@ def redis_of_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with redis_client.Redis.from_url(server.url) as client:
             for number, (path, state, reason, message, secret, revivals, repair, age) in enumerate(HOOK_REPORTS, 1):
                 report = HookReport(
-                    resource=f"{path.split('/')[-1]}/hook", state=state, reason=reason, message=message,
+                    resource=f"gitpulse/{path.split('/')[-1]}", state=state, reason=reason, message=message,
                     instance=year.GITLAB, kind="Project", path=path, hook_id=f"hook-{number}", number=number,
                     secret=secret, revivals=revivals, repair=repair,
                 )  # fmt: skip

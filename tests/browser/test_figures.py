@@ -137,6 +137,7 @@ def test_range_and_filters_live_in_the_url(site, visit):
     commits = page.locator("#figure-commits").inner_text()
     page.get_by_role("link", name="Merge requests", exact=True).click()
     assert "team=api" in page.url
+    page.get_by_role("link", name="time_to_merge", exact=True).first.click()
     page.get_by_role("link", name="Overview").click()
     assert page.locator("#figure-commits").inner_text() == commits
     page.get_by_role("link", name="1y").click()

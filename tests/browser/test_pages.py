@@ -63,7 +63,8 @@ def keep(page, name):
     page.evaluate("scrollTo(0, 0)")
     taken = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
     IMAGES.mkdir(exist_ok=True)
-    taken.quantize(128, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
+    few = taken.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(IMAGES / f"{name}.png", optimize=True)
     assert (IMAGES / f"{name}.png").stat().st_size < MOST_BYTES
 
 

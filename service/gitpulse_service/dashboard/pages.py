@@ -16,7 +16,7 @@ from starlette.templating import Jinja2Templates
 from gitpulse_service.dashboard import shown
 from gitpulse_service.dashboard.cards import Card, Tile
 from gitpulse_service.dashboard.door import Viewer
-from gitpulse_service.dashboard.view import DEFAULT, RANGES, View
+from gitpulse_service.dashboard.view import DEFAULT, RANGES, View, href
 from gitpulse_service.metrics_api import problems
 from gitpulse_service.metrics_api.answers import CSV, as_csv
 from gitpulse_service.metrics_api.meanings import meanings
@@ -40,7 +40,7 @@ STATIC_URL = f"/static/{_digest()}"
 _templates = Jinja2Templates(HERE / "templates")
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
 _templates.env.globals.update(
-    static=STATIC_URL, shown=shown, meanings=meanings, RANGES=RANGES, DEFAULT=DEFAULT,
+    static=STATIC_URL, href=href, shown=shown, meanings=meanings, RANGES=RANGES, DEFAULT=DEFAULT,
     NAV=(
         ("/", "Overview"), ("/merge-requests", "Merge requests"), ("/pipelines", "Pipelines"),
         ("/hours", "Hours"), ("/teams", "Teams"), ("/people", "People"), ("/projects", "Projects"),

@@ -106,15 +106,20 @@ class View:
 
     def href(self, path: str, **changes: str | None) -> str:
         """A link that keeps range and filters, but for the changes (`from_` for `from`; None takes one away)."""
-        changed = {name.rstrip("_"): it for name, it in changes.items()}
-        items = self.request.query_params.multi_items()
-        kept = [(name, it) for name, it in items if it and name in KEPT and name not in changed]
-        query = urlencode([*kept, *((name, it) for name, it in changed.items() if it is not None)])
-        return f"{path}?{query}" if query else path
+        return href(self.request, path, **changes)
 
     def behind(self, metric: str, **changes: str | None) -> str:
         """The page of the objects behind a figure of this one."""
         return self.href(f"/behind/{metric}", **{**self.fixed, **changes})
+
+
+def href(request: Request, path: str, **changes: str | None) -> str:
+    """A link from one page to another, see `View.href`."""
+    changed = {name.rstrip("_"): it for name, it in changes.items()}
+    items = request.query_params.multi_items()
+    kept = [(name, it) for name, it in items if it and name in KEPT and name not in changed]
+    query = urlencode([*kept, *((name, it) for name, it in changed.items() if it is not None)])
+    return f"{path}?{query}" if query else path
 
 
 async def look(request: Request, viewer: Viewer, asked: Asked, **fixed: str) -> View:
