@@ -205,7 +205,7 @@ def _progress() -> Progress:
 def _show_addresses(forge: Forge, services: Services) -> None:
     projects = forge.world.projects.values()
     console.print("\nLook at it; Ctrl-C ends it:")
-    console.print(f"  [bold]the dashboard          {services.receiver}/[/]")
+    console.print(f"  [bold]the dashboard          {services.receiver}/[/]", markup=True)
     console.print(f"  the simulated GitLab   {forge.world.url}/")
     console.print(f"  projects               {services.receiver}/api/v1/projects")
     for project in projects:
