@@ -104,7 +104,7 @@ def test_a_database_that_is_away_is_said_to_be(broken_site, visit, theme):
 def test_who_comes_through_a_proxy_is_not_shown_anything(site, visit, theme):
     visitor = visit(site, theme=theme, extra_http_headers={"x-forwarded-for": "192.0.2.7"})
     visitor.open("/", 403)
-    assert "You may not see this" in visitor.page.locator("h1").inner_text()
+    assert "Nobody can sign in yet" in visitor.page.locator("h1").inner_text()
     visitor.check()
 
 

@@ -54,6 +54,7 @@ async def test_every_answer_is_locked_down(open_to):
 async def test_who_may_see_some_teams_sees_no_more(open_to):
     client = await open_to({"ops"})
     page = (await client.get(f"/?{JANUARY}")).text
+    assert 'action="/signout"' in page
     assert 'id="figure-commits" data-live><a href="/behind/commits' in page
     assert '<data value="2">2</data>' in page  # Ben's, not Ann's
     assert "Ann Lee" not in page

@@ -179,6 +179,7 @@ async function renew() {
   if (document.hidden) return;
   renewed = Date.now();
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (answer.status === 401) return location.reload(); // signed out: the page says how to sign in
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (document.getElementById("empty") && !page.getElementById("empty")) return location.reload();
@@ -199,7 +200,9 @@ function listen() {
   source.addEventListener("open", () => say("on", "Live"));
   source.addEventListener("error", () => {
     say("off", "Not live; trying again");
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10_000);
+    if (source.readyState !== EventSource.CLOSED) return;
+    setTimeout(listen, 10_000);
+    renewSoon();
   });
   source.addEventListener("counted", () => {
     say("on told", "Live");
@@ -211,7 +214,7 @@ function listen() {
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden && Date.now() - renewed > PAUSE) renewSoon(); });
 showTheme();
-if (innerWidth <= 900) document.querySelector(".menu").open = false;
+if (innerWidth <= 900) for (const it of $$(".menu")) it.open = false;
 if (window.Chart) for (const it of $$("details.data")) it.open = false;
 html.classList.add("ready");
 drawAll(document, true);
