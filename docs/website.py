@@ -26,8 +26,6 @@ ELSEWHERE = {
     "charts/gitpulse/README.md": "chart.md",
 }
 """Pages that stand outside of docs/, and what they are in the site."""
-TO_COME = {"cli.md", "dashboard.md", "doctor.md", "without-kubernetes.md"}
-"""Pages that have their place already and may not be written yet."""
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -75,15 +73,15 @@ def entries(nav: list[Any]) -> Iterator[str]:
             yield from entries(value) if isinstance(value, list) else [value]
 
 
-def written_out(nav: list[Any], pages: set[str]) -> list[Any]:
-    """The same tree with `folder/*` as the pages there that have no entry, and without those that are to come."""
+def written_out(nav: list[Any], pages: set[str], to_come: set[str]) -> list[Any]:
+    """The same tree with `folder/*` as the pages there that have no entry, and without what may come."""
     named, made = set(entries(nav)), []
     for entry in nav:
         if isinstance(entry, str) and entry.endswith("/*"):
             made += sorted(it for it in pages - named if it.startswith(entry[:-1]))
         elif isinstance(entry, dict) and isinstance(value := next(iter(entry.values())), list):
-            made.append({next(iter(entry)): written_out(value, pages)})
-        elif not (TO_COME - pages) & set(entries([entry])):
+            made.append({next(iter(entry)): written_out(value, pages, to_come)})
+        elif not (to_come - pages) & set(entries([entry])):
             made.append(entry)
     return made
 
@@ -99,7 +97,7 @@ def stage(folder: Path) -> Path:
         else:
             shutil.copyfile(ROOT / source, target)
     pages = {it for it in published().values() if it.endswith(".md")}
-    config["nav"] = written_out(config["nav"], pages)
+    config["nav"] = written_out(config["nav"], pages, set(config.pop("to_come")))
     listed = list(entries(config["nav"]))
     for wrong, what in ((pages - set(listed), "no entry in `nav` for"), (set(listed) - pages, "no such page:")):
         if wrong:

@@ -22,7 +22,7 @@ import yaml
 
 from harness.chart import render
 from harness.gitlab_ci import validate
-from harness.hamlet import Hamlet, hamlet
+from harness.hamlet import Hamlet, clone_of, hamlet
 from harness.pages import ROOT, Block, Command, alike, blocks, commands, is_whole, pages
 from harness.processes import free_port, wait_until
 from harness.simulator import running_simulator
@@ -60,16 +60,17 @@ def place(own_control_plane, tmp_path_factory) -> Iterator[Hamlet]:
 @pytest.mark.cluster
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", sorted({it.page for it in of(*TYPED)}))
-def test_what_one_types_works(place, page):
+def test_what_one_types_works(place, page, tmp_path):
     mine = [it for it in of(*TYPED) if it.page == page]
     text = "".join(it.text for it in mine)
     ports, environment = place.ports, dict(place.environment)
-    if "gitpulse receiver &" in text:  # a page that starts its own
+    if re.search(r"gitpulse (receiver &|up )", text):  # a page that starts its own
         ports["8080"] = str(free_port())
         environment = {"GITPULSE_REDIS_URL": place.redis_url.removesuffix("/0") + "/1"}
     if "gitpulse sim" in text:
         ports["8929"] = str(free_port())
-    with place.shell(**environment, **place.at_hand, DOCS_PORT=ports["8080"]) as shell:
+    clone = clone_of(tmp_path, f"http://127.0.0.1:{ports['8929']}")
+    with place.shell(clone, **environment, **place.at_hand, DOCS_PORT=ports["8080"]) as shell:
         for block in mine:
             for command in commands(block):
                 if (block.page, command.text) == DEMO:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -17,8 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis as redis_client
 import requests
 
+from gitpulse_service.log.redis_log import DEAD
 from harness.chart import CHART, ROOT, helm
 from harness.controlplane import ControlPlane
 from harness.postgres import PROGRAMS as POSTGRES, postgres_server
@@ -40,7 +41,7 @@ class Hamlet:
     plane: ControlPlane
     simulator: Simulator
     folder: Path
-    """What one stands in: a clone whose examples lead to the simulator."""
+    """With its logs, and the environment of its parts."""
     environment: dict[str, str]
     """Of operator, receiver and worker, and of a person who has it for the command."""
     port: int
@@ -56,7 +57,7 @@ class Hamlet:
 
     def apply_examples(self) -> None:
         """As in the beginning: both projects have a hook, and receivers have seen a delivery of each."""
-        self.plane.kubectl("apply", "-f", self.folder / "examples")
+        self.plane.kubectl("apply", "-f", self.folder / "clone/examples")
         for name in PROJECTS:
             self.plane.kubectl("wait", "--for=condition=Ready", f"gitpulseproject/{name}", "--timeout=60s")
             self.simulator.push(project=f"acme/{name}")
@@ -67,12 +68,13 @@ class Hamlet:
         """Fills `at_hand`."""
         url, headers = f"http://127.0.0.1:{self.port}/api/v1/webhooks/gitlab", {"X-Gitlab-Token": SECRET}
         assert requests.post(url, "no JSON", headers=headers, timeout=10).status_code == 400
-        (letter,) = json.loads(self.gitpulse("deadletters", "list", "--json"))
+        with redis_client.Redis.from_url(self.redis_url) as redis:
+            ((letter, _),) = redis.xrange(DEAD)
         hooks = f"{self.simulator.url}/api/v4/projects/acme%2Fwebsite/hooks"
         mine = {"url": url, "token": SECRET, "push_events": True}
         hook = requests.post(hooks, mine, headers={"PRIVATE-TOKEN": self.simulator.token}, timeout=10).json()
         self.at_hand = {
-            "ID": letter["id"],
+            "ID": letter.decode(),
             "TOKEN": self.gitpulse("tokens", "create", "reader").split()[0],
             "GITLAB_TOKEN": self.simulator.token,
             "HOOK": str(hook["id"]),
@@ -85,15 +87,15 @@ class Hamlet:
         return subprocess.run(argv, check=True, capture_output=True, text=True, env=environment).stdout
 
     @contextlib.contextmanager
-    def shell(self, **environment: str) -> Iterator[Shell]:
-        """A shell in it."""
+    def shell(self, clone: Path, **environment: str) -> Iterator[Shell]:
+        """A shell in this clone."""
         programs = {
             "KUBECTL": self.plane.kubectl_program,
             "HELM": helm(),
             "GITPULSE": SCRIPTS / "gitpulse",
             "CURL": shutil.which("curl"),
             "MAKE": shutil.which("make"),
-            "FOLDER": self.folder.parent,
+            "FOLDER": self.folder,
             "ROOT": ROOT,
             "SYSTEM": SYSTEM,
             "PORT": self.port,
@@ -101,12 +103,12 @@ class Hamlet:
         own = {
             "PATH": os.pathsep.join([*map(str, (BIN, SCRIPTS, POSTGRES)), os.environ["PATH"]]),
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-            "HOME": str(self.folder.parent),
+            "HOME": str(clone.parent),
             "LANG": "C.UTF-8",
             "KUBECONFIG": str(self.plane.kubeconfig),
             **{f"DOCS_{name}": str(value) for name, value in programs.items()},
         }
-        with shell(self.folder, own | environment) as opened:
+        with shell(clone, own | environment) as opened:
             yield opened
 
 
@@ -126,7 +128,8 @@ def hamlet(plane: ControlPlane, simulator: Simulator, folder: Path) -> Iterator[
             "KUBECONFIG": str(plane.kubeconfig),
         }
         (folder / "environment").write_text("".join(f"{k}={shlex.quote(v)}\n" for k, v in environment.items()))
-        made = Hamlet(plane, simulator, _clone(folder, simulator.url), environment, port, redis.url)
+        clone_of(folder, simulator.url)
+        made = Hamlet(plane, simulator, folder, environment, port, redis.url)
         plane.kubectl("create", "namespace", SYSTEM)
         _helm(plane, "install", "gitpulse", CHART, "-n", SYSTEM, "--take-ownership")
         probe = free_port()
@@ -145,13 +148,15 @@ def hamlet(plane: ControlPlane, simulator: Simulator, folder: Path) -> Iterator[
             yield made
 
 
-def _clone(folder: Path, gitlab: str) -> Path:
-    """The repository's folders, as far as one types their names."""
+def clone_of(folder: Path, gitlab: str) -> Path:
+    """The repository's folders, as far as one types their names, with examples that lead to this GitLab."""
     clone = folder / "clone"
     clone.mkdir()
     for name in ("charts", "crds", "operator", "locks"):
         (clone / name).symlink_to(ROOT / name)
     (clone / "values.yaml").write_text("{}\n")
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/activate").touch()
     shutil.copytree(ROOT / "examples", clone / "examples")
     connection = clone / "examples/connection.yaml"
     connection.write_text(connection.read_text().replace("http://127.0.0.1:8929", gitlab))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "@@-done-@@"
+GRACE = 20
+"""Seconds for programs in the background to end by themselves."""
 
 
 @dataclass
@@ -61,12 +63,9 @@ def shell(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
     try:
         yield Shell(process, folder)
     finally:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, sign)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10 if sign == signal.SIGTERM else None)
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        # It ends what it has in the background, and waits: some have children of their own to end.
+        with contextlib.suppress(subprocess.TimeoutExpired, ValueError, BrokenPipeError):
+            process.communicate(b"kill $(jobs -p) 2>/dev/null; wait\n", timeout=GRACE)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
