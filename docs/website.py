@@ -89,15 +89,16 @@ def written_out(nav: list[Any], pages: set[str], to_come: set[str]) -> list[Any]
 def stage(folder: Path) -> Path:
     """Writes pages and configuration there; returns the latter. Raises SiteError where `nav` and pages disagree."""
     config = yaml.safe_load((DOCS / "site.yaml").read_text())
+    repository, to_come = config.pop("repository"), set(config.pop("to_come"))
     for source, place in published().items():
         target = folder / config["docs_dir"] / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".md":
-            target.write_text(staged((ROOT / source).read_text(), source, config["repo_url"]))
+            target.write_text(staged((ROOT / source).read_text(), source, repository))
         else:
             shutil.copyfile(ROOT / source, target)
     pages = {it for it in published().values() if it.endswith(".md")}
-    config["nav"] = written_out(config["nav"], pages, set(config.pop("to_come")))
+    config["nav"] = written_out(config["nav"], pages, to_come)
     listed = list(entries(config["nav"]))
     for wrong, what in ((pages - set(listed), "no entry in `nav` for"), (set(listed) - pages, "no such page:")):
         if wrong:

@@ -84,8 +84,8 @@ def test_nothing_is_fetched_from_elsewhere(site):
     assert {page for page, _ in missing} <= {"404.html"}, missing
     styles = "".join(it.read_text() for it in site.rglob("*.css"))
     assert re.findall(r"(?:url\(|@import)\s*['\"]?(?:\w+:)?//[^)'\"]+", styles) == []
-    # The one script that would be: what draws diagrams, fetched where a page has one.
-    assert not any('class="mermaid"' in it.read_text() for it in pages)
+    # What its own script would fetch: the drawer of diagrams, where there is one, and a repository's stars.
+    assert not any(re.search('class="mermaid"|data-md-component="source"', it.read_text()) for it in pages)
 
 
 def test_lists_and_fences_are_what_they_are_elsewhere(site):
