@@ -144,14 +144,12 @@ def test_a_part_of_a_file_stands_in_it(block):
     assert any(there[at : at + len(wanted)] == wanted for at in range(len(there))), f"{block.place}: {block.reason}"
 
 
-@each("json")
-def test_a_json_block_is_json(block):
-    json.loads(block.text)
-
-
-@each("python")
-def test_a_python_block_is_python(block):
-    compile(block.text, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+@each("json", "python")
+def test_a_block_of_a_language_is_of_that_language(block):
+    if block.language == "json":
+        json.loads(block.text)
+    else:
+        compile(block.text, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 # --- that nothing is left out ----------------------------------------------------------------------------------------
