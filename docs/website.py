@@ -73,15 +73,15 @@ def entries(nav: list[Any]) -> Iterator[str]:
             yield from entries(value) if isinstance(value, list) else [value]
 
 
-def written_out(nav: list[Any], pages: set[str], to_come: set[str]) -> list[Any]:
-    """The same tree with `folder/*` as the pages there that have no entry, and without what may come."""
+def written_out(nav: list[Any], pages: set[str]) -> list[Any]:
+    """The same tree with `folder/*` as the pages there that have no entry."""
     named, made = set(entries(nav)), []
     for entry in nav:
         if isinstance(entry, str) and entry.endswith("/*"):
             made += sorted(it for it in pages - named if it.startswith(entry[:-1]))
         elif isinstance(entry, dict) and isinstance(value := next(iter(entry.values())), list):
-            made.append({next(iter(entry)): written_out(value, pages, to_come)})
-        elif not (to_come - pages) & set(entries([entry])):
+            made.append({next(iter(entry)): written_out(value, pages)})
+        else:
             made.append(entry)
     return made
 
@@ -89,7 +89,7 @@ def written_out(nav: list[Any], pages: set[str], to_come: set[str]) -> list[Any]
 def stage(folder: Path) -> Path:
     """Writes pages and configuration there; returns the latter. Raises SiteError where `nav` and pages disagree."""
     config = yaml.safe_load((DOCS / "site.yaml").read_text())
-    repository, to_come = config.pop("repository"), set(config.pop("to_come"))
+    repository = config.pop("repository")
     for source, place in published().items():
         target = folder / config["docs_dir"] / place
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def stage(folder: Path) -> Path:
         else:
             shutil.copyfile(ROOT / source, target)
     pages = {it for it in published().values() if it.endswith(".md")}
-    config["nav"] = written_out(config["nav"], pages, to_come)
+    config["nav"] = written_out(config["nav"], pages)
     listed = list(entries(config["nav"]))
     for wrong, what in ((pages - set(listed), "no entry in `nav` for"), (set(listed) - pages, "no such page:")):
         if wrong:

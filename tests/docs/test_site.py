@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
@@ -125,8 +124,3 @@ def test_an_entry_without_a_page_fails_the_build(website, pages, tmp_path):
     (pages / "people.md").unlink()
     with pytest.raises(website.SiteError, match=r"no such page: people\.md"):
         website.build(tmp_path / "site")
-
-
-def test_pages_that_are_to_come_have_their_place(website):
-    config = yaml.safe_load((ROOT / "docs/site.yaml").read_text())
-    assert set(website.entries(config["nav"])) >= set(config["to_come"])

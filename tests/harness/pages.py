@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,11 +48,10 @@ class Command:
 
 
 def pages() -> list[str]:
-    """All of ours that are in the repository, by their paths, but those that are to come (docs/site.yaml)."""
+    """All of ours that are in the repository, by their paths."""
     argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
     listed = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    to_come = {f"docs/{it}" for it in yaml.safe_load((ROOT / "docs/site.yaml").read_text())["to_come"]}
-    return sorted(it for it in {*listed} - to_come if not it.startswith("tests/") and (ROOT / it).is_file())
+    return sorted(it for it in listed if not it.startswith("tests/") and (ROOT / it).is_file())
 
 
 def blocks(page: str, text: str) -> Iterator[Block]:
