@@ -140,7 +140,7 @@ def _write_own(file: Path, text: str) -> None:
 def _tell(host: str, port: int, settings: OperatorSettings, state: Path) -> None:
     here = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     lines = {
-        "numbers": f"{here}/api/v1/projects",
+        "dashboard": f"{here}/",
         "webhooks": f"{settings.public_url}{WEBHOOK_PATH}/…",
         "state": f"{state} (for other commands: set -a; . {state / 'env'})",
     }

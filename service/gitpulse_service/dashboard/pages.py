@@ -16,6 +16,7 @@ from starlette.templating import Jinja2Templates
 from gitpulse_service.dashboard import shown
 from gitpulse_service.dashboard.cards import Card, Tile
 from gitpulse_service.dashboard.door import Viewer
+from gitpulse_service.dashboard.headers import ALWAYS, PAGE
 from gitpulse_service.dashboard.view import DEFAULT, RANGES, View, href
 from gitpulse_service.metrics_api import problems
 from gitpulse_service.metrics_api.answers import CSV, as_csv
@@ -93,7 +94,8 @@ def add_handlers(app: FastAPI) -> None:
 
     def show(request: Request, it: Problem) -> Response:
         answer = page(request, "problem", None, it.status, problem=it)
-        answer.headers.update(it.headers or {})
+        # Those of `Headers` too: what shows a defect stands outside of it.
+        answer.headers.update({**ALWAYS, "Cache-Control": PAGE, **(it.headers or {})})
         return answer
 
     problems.add_handlers(app, show)

@@ -27,6 +27,7 @@ DESCRIPTIONS = {
     HTTPStatus.NOT_ACCEPTABLE: "Answers are JSON or CSV.",
     HTTPStatus.CONFLICT: "Several GitLabs have such a project: add `instance`.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Each parameter is as it should be; together they make no sense, or too much.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A defect of GitPulse.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer; try again.",
 }
 
@@ -60,6 +61,12 @@ def add_handlers(app: FastAPI, show: Callable[[Request, Problem], Response] | No
     async def not_routed(request: Request, error: HTTPException) -> Response:
         detail = f"there is no {request.method} {request.url.path}; openapi.json beside says what there is"
         return show(request, Problem(HTTPStatus(error.status_code), detail, error.headers))
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, _: Exception) -> Response:  # which goes on to the server, whose log tells of it
+        return show(
+            request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect of GitPulse; the receiver's log has it")
+        )
 
     @app.exception_handler(ServiceError)
     async def away(request: Request, error: ServiceError) -> Response:

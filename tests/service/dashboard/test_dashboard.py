@@ -33,7 +33,7 @@ async def open_to(engine):
             app = create_dashboard(stands_on)
             viewer = door.Viewer(Caller(stands_on, teams and frozenset(teams)), "Somebody <b>")
             app.dependency_overrides[door._viewer] = lambda: viewer
-            transport = httpx2.ASGITransport(app=app)
+            transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
             return await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://here"))
 
         yield make
@@ -49,6 +49,16 @@ async def test_every_answer_is_locked_down(open_to):
     assert "'unsafe" not in ALWAYS["Content-Security-Policy"]
     gone = await client.get(f"{STATIC_URL}/none.js")
     assert (gone.status_code, gone.headers["cache-control"]) == (404, "private, no-cache")
+
+
+async def test_a_defect_is_a_page_that_is_locked_down_too(open_to):
+    async def hooks():
+        return [{"no": "name"}]
+
+    answer = await (await open_to(hooks=hooks)).get("/hooks")
+    assert (answer.status_code, "A defect of GitPulse" in answer.text) == (500, True)
+    assert {name: answer.headers[name] for name in ALWAYS} == ALWAYS
+    assert answer.headers["cache-control"] == "private, no-cache"
 
 
 async def test_who_may_see_some_teams_sees_no_more(open_to):

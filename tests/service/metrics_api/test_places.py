@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 
 from gitpulse_service.errors import LogUnavailable
@@ -9,7 +10,7 @@ from gitpulse_service.store import keys, tables, tokens
 from gitpulse_service.store.engine import create_engine
 from harness import office
 from harness.processes import free_port
-from harness.query_api import client_of, problem
+from harness.query_api import application, client_of, problem
 
 WEBSITE = {
     "id": 42,
@@ -114,6 +115,15 @@ async def test_a_redis_that_is_away_is_503(engine):
 
     async with client_of(engine, backfills=backfills) as client:
         assert "10.0.0.7" not in problem(await client.get("backfills"), 503)
+
+
+async def test_a_defect_is_a_problem_too(engine):
+    async def backfills():
+        return [{"no": "name"}]
+
+    transport = httpx2.ASGITransport(application(engine, backfills=backfills), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gitpulse/api/v1/") as client:
+        assert "defect" in problem(await client.get("backfills"), 500)
 
 
 @pytest.mark.parametrize("path", ["people/%00/summary", "teams/%00/summary", "projects/%00"])
