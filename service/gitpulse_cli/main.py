@@ -298,10 +298,9 @@ def doctor(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME…", help="GitPulseProjects; by hand: paths of projects.")
     ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
-    ] = None,
+    folder: Annotated[Path | None, Folder] = None,
+    state: State = None,
+    secrets: SecretFiles = None,
     url: Annotated[str, typer.Option(help="Of the receivers, in the place of GITPULSE_PUBLIC_URL.")] = "",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Have GitLab make test deliveries.")] = True,
     output: Output = Format.TABLE,
@@ -312,8 +311,10 @@ def doctor(
     Exit code 0: nothing is wrong, 1: something is, 2: not everything could be looked at.
     """
     from gitpulse_cli.doctor import command
+    from gitpulse_cli.places import Place
 
-    run = command.run(names=names or [], folder=folder, url=url, test=test, output=output)
+    place = Place(folder=folder, state=state, secrets=secrets)
+    run = command.run(names=names or [], place=place, url=url, test=test, output=output)
     raise typer.Exit(asyncio.run(run))
 
 

@@ -53,8 +53,9 @@ async def run(
                 redis, own["GITPULSE_REDIS_URL"] = children.redis(state)
                 await parts.enter_async_context(children.kept(redis, holding=[lock]))
             made = {name: value for name, value in own.items() if not os.environ.get(name)}
+            made["GITPULSE_PUBLIC_URL"] = public_url
             _write_own(state / "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in made.items()))
-            os.environ.update({**made, "GITPULSE_PUBLIC_URL": public_url})
+            os.environ.update(made)
             settings = OperatorSettings.load()
             for program in _programs(host, port, metrics):
                 await parts.enter_async_context(children.kept(program, holding=[lock]))

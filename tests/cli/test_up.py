@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gitpulse_sim.faults import Fault
-from harness.one_machine import PROGRAMS, one_machine
+from harness.one_machine import GITPULSE, PROGRAMS, one_machine
 from harness.processes import free_port, wait_until
 
 
@@ -40,6 +40,10 @@ def test_from_an_empty_folder_to_numbers_and_over_a_restart(machine):
     env = f"set -a; . {machine.state}/env; exec {' '.join(machine.command()[:3])} deadletters list"
     other = subprocess.run(["/bin/sh", "-c", env], check=False, capture_output=True, text=True)
     assert other.returncode == 0, other.stderr
+
+    healthy = [*GITPULSE, "doctor", "-f", machine.folder, "--secrets", machine.tokens, "--no-test"]
+    other = subprocess.run(healthy, check=False, capture_output=True, text=True)
+    assert (other.returncode, "nothing is wrong" in other.stdout) == (0, True), other.stdout + other.stderr
 
     before = hook.id, hook.url, hook.token, hook.signing_token
     programs = machine.children()

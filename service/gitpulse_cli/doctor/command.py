@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 import typer
 
@@ -21,6 +20,7 @@ from gitpulse_cli.doctor.receiver import READY, RECEIVER
 from gitpulse_cli.doctor.redis import REDIS
 from gitpulse_cli.doctor.worker import WORKER
 from gitpulse_cli.output import Format, console, show
+from gitpulse_cli.places import Place
 from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.settings import ServiceSettings
@@ -28,15 +28,13 @@ from gitpulse_service.settings import ServiceSettings
 CHECKS: tuple[Check[Patient], ...] = (
     SPEC, OPERATOR, REDIS, DIRECTORY_CHECK, DATABASE, WORKER, GITLAB, HOOK, RECEIVER, READY, CLOCK, DELIVERY,
 )  # fmt: skip
-STATE = Path(".gitpulse/state.json")
-"""Where a folder of resources keeps what Kubernetes would."""
 SHOWN = ("status", "check", "subject", "cause", "evidence")
 
 
-async def run(*, names: Sequence[str], folder: Path | None, url: str, test: bool, output: Format) -> int:
+async def run(*, names: Sequence[str], place: Place, url: str, test: bool, output: Format) -> int:
     """Returns the exit code. Raises SettingsError."""
     try:
-        async with _patient(folder, url) as patient:
+        async with _patient(place, url) as patient:
             patient.names, patient.may_test = names, test
             with console.status("Looking") as line:
                 found = await examine(CHECKS, patient, lambda what: line.update(f"Looking at {what}"))
@@ -50,32 +48,26 @@ async def run(*, names: Sequence[str], folder: Path | None, url: str, test: bool
 
 
 @contextlib.asynccontextmanager
-async def _patient(folder: Path | None, url: str) -> AsyncIterator[Patient]:
-    service = ServiceSettings.load()
+async def _patient(place: Place, url: str) -> AsyncIterator[Patient]:
     given = {"public_url": url.rstrip("/")} if url else {}
-    if folder:
-        from gitpulse_operator.adapters.manifests import FolderCluster
-
-        files = FolderCluster([folder], _home(folder) / STATE)
-        async with of_resources(OperatorSettings.load(**given), files, service) as patient:
-            yield patient
+    if place.folder:
+        async with place.opened() as view:  # with the settings that are written down beside the files
+            settings, service = OperatorSettings.load(**given), ServiceSettings.load()
+            async with of_resources(settings, view.cluster(), service) as patient:
+                yield patient
     elif "GITPULSE_PUBLIC_URL" in os.environ:  # an operator's environment; others have none
         from gitpulse_operator.adapters.kube import KubeCluster
 
         settings = OperatorSettings.load(**given)
         kube = await KubeCluster.connect(namespaces=settings.namespaces, selector=settings.shard_selector)
         try:
-            async with of_resources(settings, kube, service) as patient:
+            async with of_resources(settings, kube, ServiceSettings.load()) as patient:
                 yield patient
         finally:
             await kube.close()
     else:
-        async with by_hand(url.rstrip("/"), service) as patient:
+        async with by_hand(url.rstrip("/"), ServiceSettings.load()) as patient:
             yield patient
-
-
-def _home(manifests: Path) -> Path:
-    return manifests if manifests.is_dir() else manifests.parent
 
 
 def _explain(found: Sequence[Finding]) -> None:
