@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -52,15 +53,20 @@ class Parts:
     """Those that the operator looks after, as `models.Hook` has them."""
     health: Callable[[], Awaitable[Mapping[str, float]]] = _nothing
     """What waits to be counted: `deliveries`, `bytes`, `oldest` (seconds), and `dead_letters`."""
-    remembered: dict[object, tuple[float, Any]] = field(default_factory=dict)
+    remembered: dict[object, tuple[float, asyncio.Future[Any]]] = field(default_factory=dict)
 
     async def remember(self, what: object, ask: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
-        """The answer, for a while the same."""
-        at, answer = self.remembered.get(what, (-KNOWN_FOR, None))
-        if time.monotonic() - at >= KNOWN_FOR:
-            answer = await ask()
+        """The answer, for a while the same; whoever asks meanwhile waits for it. Raises what `ask` does."""
+        at, answer = self.remembered.get(what, (0.0, None))
+        if answer is None or time.monotonic() - at >= KNOWN_FOR:
+            answer = asyncio.ensure_future(ask())
             self.remembered[what] = time.monotonic(), answer
-        return answer
+            answer.add_done_callback(partial(self._forget_failure, what))
+        return await asyncio.shield(answer)  # others want it too, if this one does no longer
+
+    def _forget_failure(self, what: object, answer: asyncio.Future[Any]) -> None:
+        if (answer.cancelled() or answer.exception()) and self.remembered.get(what, (0.0, None))[1] is answer:
+            del self.remembered[what]
 
 
 @dataclass(frozen=True, slots=True)
