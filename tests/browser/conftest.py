@@ -35,18 +35,19 @@ HOOK_REPORTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="package")
+# Of each module, and ended with it: Playwright keeps a loop running beside which no other test could run its own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with harness.browsing() as browser:
         yield browser
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def axe() -> str:
     return harness.axe()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def redis_of_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """With hooks that the operator has told of."""
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
@@ -65,21 +66,26 @@ def redis_of_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(scope="package")
-def site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def database_of_a_year(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return year.write(tmp_path_factory.mktemp("year") / "year.db")
+
+
+@pytest.fixture(scope="module")
+def site(redis_of_site: str, database_of_a_year: str) -> Iterator[str]:
     """The year's dashboard."""
-    with _site(redis_of_site, year.write(tmp_path_factory.mktemp("year") / "year.db")) as url:
+    with _site(redis_of_site, database_of_a_year) as url:
         yield url
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def empty_site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One where nothing has been counted."""
     with _site(redis_of_site, year.write(tmp_path_factory.mktemp("empty") / "empty.db", empty=True)) as url:
         yield url
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def broken_site(redis_of_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One whose database has no tables."""
     with _site(redis_of_site, f"sqlite:///{tmp_path_factory.mktemp('broken') / 'none.db'}") as url:
