@@ -62,7 +62,7 @@ def test_it_is_what_gitlab_sends(signing):
 
 def test_what_cannot_be_sent():
     nobody = free_port()
-    assert "Cannot connect" in send("issue", f"http://127.0.0.1:{nobody}/", SECRET, code=1)
+    assert "Connection refused" in send("issue", f"http://127.0.0.1:{nobody}/", SECRET, code=1)
     assert "is no URL" in send("issue", "receiver:8080", SECRET, code=2)
     assert "which secret?" in send("issue", f"http://127.0.0.1:{nobody}/", "", code=2)
     assert "32 bytes in base64" in send("issue", f"http://127.0.0.1:{nobody}/", "whsec_x", code=2)
