@@ -86,8 +86,8 @@ def demo(shell) -> dict[str, str]:
     log = shell.folder / "demo.log"
     shell.run(f'(cd "$DOCS_ROOT" && exec gitpulse demo --days 3) >{log} 2>&1 &')  # with the examples as they are
     wait_until(lambda: log.exists() and "/metrics" in log.read_text(), timeout=200, what="the demo")
-    gitlab, api = re.findall(r":(\d+)/", log.read_text().partition("Look at it")[2])[:2]
-    return {"8929": gitlab, "8080": api}
+    told = dict(re.findall(r"the (dashboard|simulated GitLab) +http://127\.0\.0\.1:(\d+)/", log.read_text()))
+    return {"8929": told["simulated GitLab"], "8080": told["dashboard"]}
 
 
 def run(shell, block: Block, command: Command, ports) -> None:
