@@ -86,7 +86,7 @@ docs: setup ## Write the documentation's pages that are made from the source
 	@$(BIN)/python docs/doctor.py
 	@$(BIN)/python docs/values.py
 
-bench: setup ## Measure (SUITE=receiver|worker|operator, N=…)
+bench: setup ## Measure (SUITE=receiver|worker|operator|dashboard, N=…)
 	@$(BIN)/python -m bench bench $(SUITE) $(N)
 
 soak: setup ## Run long (SUITE=receiver|fuzz|numbers|operator|rotation, N=rounds)
