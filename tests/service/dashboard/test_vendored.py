@@ -54,8 +54,7 @@ def fill(tmp_path, registry):
     url, _, has = registry
     (content,) = has.values()
     integrity = f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}"
-    resolved = "https://registry.npmjs.org/@some/thing/-/thing-1.0.0.tgz"
-    locked = {"node_modules/@some/thing": {"resolved": resolved, "integrity": integrity}}
+    locked = {"node_modules/@some/thing": {"version": "1.0.0", "integrity": integrity}}
     (tmp_path / "package.json").write_text(json.dumps({"vendored": {"@some/thing/dist/thing.js": "thing.js"}}))
     (tmp_path / "package-lock.json").write_text(json.dumps({"packages": locked}))
 

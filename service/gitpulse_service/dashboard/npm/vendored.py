@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-REGISTRY = "https://registry.npmjs.org/"
+REGISTRY = "https://registry.npmjs.org"
+"""Where npm itself looks unless it is told of another; locks name none, so that they hold for any."""
 
 
 def fill(target: Path, pinned: Path = HERE) -> None:
@@ -34,7 +35,8 @@ def fill(target: Path, pinned: Path = HERE) -> None:
     target.mkdir(parents=True, exist_ok=True)
     locked = json.loads(lock.read_bytes())["packages"]
     for package_name, files in groupby(sorted(wanted), _package):
-        with tarfile.open(fileobj=io.BytesIO(_archive(locked[f"node_modules/{package_name}"]))) as archive:
+        content = _archive(package_name, locked[f"node_modules/{package_name}"])
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             for path in files:
                 file = archive.extractfile(f"package{path.removeprefix(package_name)}")
                 assert file
@@ -47,11 +49,10 @@ def _package(path: str) -> str:
     return "/".join(path.split("/")[: 2 if path.startswith("@") else 1])
 
 
-def _archive(locked: dict[str, Any]) -> bytes:
+def _archive(name: str, locked: dict[str, Any]) -> bytes:
     """The package, as it was when it was locked."""
     chosen = (it for name, it in os.environ.items() if name.lower() == "npm_config_registry")
-    registry = next(chosen, REGISTRY).rstrip("/") + "/"
-    url = str(locked["resolved"]).replace(REGISTRY, registry, 1)
+    url = f"{next(chosen, REGISTRY).rstrip('/')}/{name}/-/{name.rpartition('/')[2]}-{locked['version']}.tgz"
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 -- https, as the lock has it
             content: bytes = answer.read()
