@@ -22,6 +22,7 @@ from gitpulse_cli.deadletters import deadletters
 from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.hooks import hooks
 from gitpulse_cli.output import Format, Output, console
+from gitpulse_cli.places import Folder, Place, SecretFiles, State
 from gitpulse_cli.projects import projects
 from gitpulse_cli.status import status
 from gitpulse_operator.errors import OperatorError
@@ -54,21 +55,6 @@ MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 
 
 SecretFile = Annotated[
     Path | None, typer.Option(help="File with the secret, in the place of GITLAB_WEBHOOK_SECRET.", exists=True)
-]
-
-
-Folder = typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True)
-State = Annotated[
-    Path | None, typer.Option(help="Folder for what is kept; else `.gitpulse` beside the files.", file_okay=False)
-]
-SecretFiles = Annotated[
-    Path | None,
-    typer.Option(
-        "--secrets",
-        help="Folder of files, each a Secret of its name with the key `token`; so no token need be in YAML.",
-        exists=True,
-        file_okay=False,
-    ),
 ]
 
 
@@ -311,7 +297,6 @@ def doctor(
     Exit code 0: nothing is wrong, 1: something is, 2: not everything could be looked at.
     """
     from gitpulse_cli.doctor import command
-    from gitpulse_cli.places import Place
 
     place = Place(folder=folder, state=state, secrets=secrets)
     run = command.run(names=names or [], place=place, url=url, test=test, output=output)

@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+Folder = typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True)
+State = Annotated[
+    Path | None, typer.Option(help="Folder for what is kept; else `.gitpulse` beside the files.", file_okay=False)
+]
+SecretFiles = Annotated[
+    Path | None,
+    typer.Option(
+        "--secrets",
+        help="Folder of files, each a Secret of its name with the key `token`; so no token need be in YAML.",
+        exists=True,
+        file_okay=False,
+    ),
+]
 OPTIONS: Mapping[str, object] = {
     "namespace": Annotated[
         str, typer.Option("--namespace", "-n", help="This one alone; names without one are in it too.", metavar="NAME")
@@ -35,18 +48,9 @@ OPTIONS: Mapping[str, object] = {
     "context": Annotated[
         str, typer.Option("--context", help="Of the kubeconfig, in the place of the current one.", metavar="NAME")
     ],
-    "folder": Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="YAML file or folder of resources, in the place of Kubernetes.", exists=True),
-    ],
-    "state": Annotated[
-        Path | None,
-        typer.Option("--state", help="Folder for what is kept; else `.gitpulse` beside the files.", file_okay=False),
-    ],
-    "secrets": Annotated[
-        Path | None,
-        typer.Option("--secrets", help="Folder of files that are Secrets, as `gitpulse up` has it.", file_okay=False),
-    ],
+    "folder": Annotated[Path | None, Folder],
+    "state": State,
+    "secrets": SecretFiles,
 }
 SHOWN = 5
 """Names in a message, at most."""

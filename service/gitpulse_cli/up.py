@@ -21,7 +21,7 @@ from gitpulse_cli import children
 from gitpulse_cli.children import Program
 from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.output import console
-from gitpulse_operator.adapters.manifests import FolderCluster, state_of
+from gitpulse_operator.adapters.manifests import FolderCluster, state_of, write_own
 from gitpulse_operator.local import held, look_after
 from gitpulse_operator.metrics import serve_metrics
 from gitpulse_operator.settings import OperatorSettings
@@ -54,7 +54,7 @@ async def run(
                 await parts.enter_async_context(children.kept(redis, holding=[lock]))
             made = {name: value for name, value in own.items() if not os.environ.get(name)}
             made["GITPULSE_PUBLIC_URL"] = public_url
-            _write_own(state / "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in made.items()))
+            write_own(state / "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in made.items()))
             os.environ.update(made)
             settings = OperatorSettings.load()
             for program in _programs(host, port, metrics):
@@ -124,18 +124,8 @@ def _key(state: Path) -> str:
     """The installation key of this state, made once."""
     file = state / "installation.key"
     if not file.exists():
-        _write_own(file, base64.b64encode(randomness.token_bytes(32)).decode() + "\n")
+        write_own(file, base64.b64encode(randomness.token_bytes(32)).decode() + "\n")
     return file.read_text().strip()
-
-
-def _write_own(file: Path, text: str) -> None:
-    """At once or not at all, for its owner alone."""
-    draft = file.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(file)
 
 
 def _tell(host: str, port: int, settings: OperatorSettings, state: Path) -> None:

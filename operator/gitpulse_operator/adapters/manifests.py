@@ -122,7 +122,7 @@ class FolderCluster:
         """Adds annotations to a resource, beside the files: whoever reads the folder next sees them."""
         kept = _kept(self._path.with_name(REQUESTS))
         kept[_key(ref)] = self._requests[_key(ref)] = {**kept.get(_key(ref), {}), **annotations}
-        _write(self._path.with_name(REQUESTS), kept)
+        write_own(self._path.with_name(REQUESTS), json.dumps(kept, indent=1))
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         if given := self._secrets.get((namespace, name)):
@@ -212,7 +212,7 @@ class FolderCluster:
         }
 
     def _save(self) -> None:
-        _write(self._path, self._state)
+        write_own(self._path, json.dumps(self._state, indent=1))
 
 
 def state_of(manifests: Path) -> Path:
@@ -228,12 +228,12 @@ def _kept(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _write(path: Path, value: Mapping[str, object]) -> None:
+def write_own(path: Path, text: str) -> None:
     """At once or not at all, for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(value, file, indent=1)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
