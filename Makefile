@@ -38,7 +38,7 @@ test: setup ## Run all tests that need no root (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.schemas
 	@PYTHONPATH=tests $(BIN)/python -m harness.gitlab_ci
 	@$(if $(ARGS),,$(BIN)/python -m pytest -n 4 $(WAITING))
-	@$(BIN)/python -m pytest $(or $(ARGS),$(WAITING:%=--ignore=%))
+	@$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile $(WAITING:%=--ignore=%))
 
 chart-test: setup ## Test the chart without a cluster (ARGS=… goes to pytest)
 	@PYTHONPATH=tests $(BIN)/python -m harness.chart

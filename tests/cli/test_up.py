@@ -192,6 +192,7 @@ def test_wrong_files_at_the_start_are_waited_for_and_hooks_deliver_meanwhile(mac
     (machine.folder / "website.yaml").write_text("[")
     machine.start()
     wait_until(lambda: "nothing is looked after until this is put right" in machine.said(), what="what is wrong")
+    wait_until(machine.is_ready, what="a receiver with the hooks of before")
     machine.simulator.push()
     machine.awaits(1)
     machine.write(events=["Push"])

@@ -210,7 +210,7 @@ async def test_connections_that_are_cut_and_cut_again(tmp_path):
             cut_at = -1
 
             async def cut_off():
-                # Only after something was stored since the last cut: the poll may be faster than the receiver reconnects.
+                # Once something was stored since the last cut: the poll may be faster than the receiver reconnects.
                 nonlocal cut_at
                 answered = list(statuses.values())
                 if (stored := answered.count(200)) > cut_at:
