@@ -24,7 +24,7 @@ from gitpulse_operator.reconcile import hook
 from gitpulse_operator.reconcile.findings import Findings
 from gitpulse_operator.reconcile.ports import GitLab, World
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource, mapping
-from gitpulse_operator.reconcile.rotation import Rotation
+from gitpulse_operator.reconcile.rotation import Rotation, stored
 
 LIST_EVERY = timedelta(minutes=5)
 """A run that comes sooner than so long after a listing goes by that one, unless the spec or somebody asks for more."""
@@ -39,24 +39,31 @@ def is_listing_due(resource: Resource, world: World) -> bool:
     return since is None or memory.listed_for != resource.wishes or world.clock() - since >= LIST_EVERY
 
 
+async def keep_routes(resource: Resource, found: Findings, world: World) -> None:
+    """Tells receivers of every member that is known from earlier runs, whatever GitLab and the spec are like by now."""
+    await _load(resource, found, world)
+    if world.inventory.members(resource.ref):
+        world.memory.group(resource.ref).secret = await stored(resource, world)
+        await _publish(resource, world)
+
+
 async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: World) -> None:
     """One run over the group. Raises OperatorError."""
     gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
     version = parse_version(await gitlab.version())
     memory = world.memory.group(resource.ref)
-    await _load(resource, found, world)
-    before = await hook.known_parent(resource, found, gitlab, world)
-    found.group_mode, found.instance = "ProjectHooks", gitlab.url
-    if is_listing_due(resource, world):
+    before = hook.known_parent(found, gitlab)
+    found.group_mode = "ProjectHooks"
+    if before is None or is_listing_due(resource, world):
         memory.listed_of, projects = await _list(gitlab, spec, before)
         found.wake += _enlist(resource, gitlab.url, projects, world)
         await _keep(resource, world)  # before any of them gets a hook, which would else be forgotten in a crash
-        memory.listed_for, memory.listed_at = resource.wishes, world.clock()
+        memory.listed_for, memory.listed_at, memory.listed_in = resource.wishes, world.clock(), gitlab.url
     parent = memory.listed_of
     assert parent is not None
     found.credentials_valid = True
     if before is None:
-        found.parent = parent
+        await hook.move_in(resource, found, gitlab, parent, world)
     route_id = hook.url_id(resource, parent, world)
     stands = found.pushed if found.pushed and found.pushed.hook_id else None
     secrets = await Rotation.load(resource, spec, found, parent, route_id, found.pushed, version, world)
@@ -66,12 +73,13 @@ async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: 
         pushed = Pushed(0, now.generation, "Token" if now.verification == "Token" else secrets.verification)
         if await secrets.lead(pushed, proven=now.proven):
             found.wake += world.inventory.members(resource.ref)
+            memory.secret = secrets.data
+            await _publish(resource, world)
     memory.secret = secrets.data
-    await _publish(resource, world)
     found.sum = _sum(resource, world)
     if spec.adoption_policy != "Observe" and (stands is None or found.sum.complete):
         if stands and before and before.id not in (_members(resource, world) if before.kind == "Project" else ()):
-            await hook.remove(gitlab, before, hook.desired_for(resource, spec, before, world))
+            await hook.remove(gitlab, before, hook.desired_for(resource, spec, before, world), stands)
             await world.directory.withdraw(hook.url_id(resource, before, world))
             found.notes.append(
                 Note("Normal", "HookRemoved", f"Each project has its hook now: that of {before.path} is gone")
@@ -84,7 +92,6 @@ async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: 
 
 async def leave(resource: Resource, found: Findings, world: World) -> None:
     """Sends off all members: one hook stands in their place. Raises OperatorError."""
-    await _load(resource, found, world)
     refs = world.inventory.members(resource.ref)
     world.memory.group(resource.ref).listed_at = None
     for ref in refs:
@@ -98,9 +105,8 @@ async def leave(resource: Resource, found: Findings, world: World) -> None:
         found.group_mode = "GroupHook"
 
 
-async def hold(resource: Resource, found: Findings, world: World) -> None:
-    """Lets the members know of a spec by which nothing is to be done. Raises OperatorError."""
-    await _load(resource, found, world)
+def hold(resource: Resource, world: World) -> None:
+    """Lets the members know of a spec by which nothing is to be done."""
     for ref in world.inventory.members(resource.ref):
         body = world.inventory.get(ref) or {}
         status, leaving = mapping(body.get("status")), mapping(body.get("metadata")).get("deletionTimestamp")
@@ -157,12 +163,13 @@ def _enlist(resource: Resource, instance: str, projects: list[Parent], world: Wo
         known = Resource.from_body(before) if before else None
         status = known.status if known and not known.deleted_at else {}  # one that was leaving comes as a new one
         target = {"kind": "Project", "id": project.id, "path": project.path, "instance": instance}
-        if mapping(status.get("target")).get("instance", instance) == instance:  # else its own run sees what to do
+        stays = mapping(status.get("target")).get("instance", instance) == instance
+        if stays:  # else its own run sees what to do
             status = {**status, "target": target}
         inventory.put(ref, _body(resource, project.id, status, None))
         ready = find(known.conditions, READY) if known else None
         same = known and known.deleted_at is None and known.wishes == resource.wishes
-        if not same or ready is None or ready.status != "True":
+        if not (same and stays) or ready is None or ready.status != "True":
             worth.append(ref)
     listed = {project.id for project in projects}
     gone = [ref for ref in inventory.members(resource.ref) if ref.member not in listed]

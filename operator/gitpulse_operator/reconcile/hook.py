@@ -19,7 +19,7 @@ from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, Parent, de
 from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, kept, make_plan, ours_among
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.domain.versions import parse_version
-from gitpulse_operator.errors import Forbidden, SignatureUnavailable, TargetNotFound
+from gitpulse_operator.errors import ClusterUnavailable, Forbidden, SignatureUnavailable, TargetNotFound
 from gitpulse_operator.metrics import HOOKS_CORRECTED, HOOKS_LEFT_BEHIND
 from gitpulse_operator.names import hook_name
 from gitpulse_operator.reconcile import deliveries
@@ -65,11 +65,13 @@ async def install(
     """Makes the one hook that the spec asks for, or says in `found` what it would do. Raises OperatorError."""
     gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
     version = parse_version(await gitlab.version())
-    before = await known_parent(resource, found, gitlab, world)
+    before = known_parent(found, gitlab)
+    if before is None and resource.ref.member and world.memory.group(resource.ref.whole).listed_in != gitlab.url:
+        raise ClusterUnavailable(f"its group has yet to be found in {gitlab.url}, where its number may be another's")
     parent, observed = await _observe(gitlab, spec, before)
     found.credentials_valid = True
     if before is None:
-        found.parent, found.instance = parent, gitlab.url
+        await move_in(resource, found, gitlab, parent, world)
 
     pushed = found.pushed if before and before.key == parent.key else None
     route_id = url_id(resource, parent, world)
@@ -110,8 +112,7 @@ async def install(
     hook, verification = await _act(gitlab, parent, plan, secret, verification, secrets)
     found.hook = hook
     if before and before.key != parent.key and found.single:
-        with contextlib.suppress(Forbidden) if found.pushed is None else contextlib.nullcontext():  # never let in there
-            await remove(gitlab, before, desired_for(resource, spec, before, world))
+        await remove(gitlab, before, desired_for(resource, spec, before, world), found.pushed)
         await world.directory.withdraw(url_id(resource, before, world))
     found.parent = parent
     secrets.given(Pushed(hook.id, secret.generation, verification))
@@ -146,18 +147,21 @@ async def _publish(
     return route
 
 
-async def known_parent(resource: Resource, found: Findings, gitlab: GitLab, world: World) -> Parent | None:
-    """Where the hook was so far, if that is in this GitLab. What is in another one is out of reach, and said so."""
-    if found.parent is None or found.instance == gitlab.url:
-        return found.parent
-    text = (
-        f"The hook of {found.parent.path} stays behind in {found.instance}: its connection speaks to {gitlab.url} now"
-    )
-    found.notes.append(Note("Warning", "HookLeftBehind", text))
-    HOOKS_LEFT_BEHIND.inc()
-    await world.directory.withdraw(url_id(resource, found.parent, world))
-    found.parent = found.pushed = None
-    return None
+def known_parent(found: Findings, gitlab: GitLab) -> Parent | None:
+    """Where the hook was so far, if that is in this GitLab."""
+    return found.parent if found.instance == gitlab.url else None
+
+
+async def move_in(resource: Resource, found: Findings, gitlab: GitLab, parent: Parent, world: World) -> None:
+    """Its place is in this GitLab from now on. What is in another one is out of reach, and said so."""
+    if before := found.parent:
+        text = f"The hook of {before.path} stays behind in {found.instance}: its connection speaks to {gitlab.url} now"
+        found.notes.append(Note("Warning", "HookLeftBehind", text))
+        HOOKS_LEFT_BEHIND.inc()
+        if before.key != parent.key:  # else it may be the same one by another name
+            await world.directory.withdraw(url_id(resource, before, world))
+        found.pushed = None
+    found.parent, found.instance = parent, gitlab.url
 
 
 async def _observe(gitlab: GitLab, spec: ProjectSpec, before: Parent | None) -> tuple[Parent, list[ObservedHook]]:
@@ -238,12 +242,13 @@ async def remove_hooks(resource: Resource, found: Findings, world: World) -> Non
         with contextlib.suppress(TargetNotFound):
             found.parent = await gitlab.resolve(spec.kind, spec.target)
     if found.parent:
-        await remove(gitlab, found.parent, desired_for(resource, spec, found.parent, world))
+        await remove(gitlab, found.parent, desired_for(resource, spec, found.parent, world), found.pushed)
 
 
-async def remove(gitlab: GitLab, parent: Parent, desired: DesiredHook) -> None:
+async def remove(gitlab: GitLab, parent: Parent, desired: DesiredHook, pushed: Pushed | None) -> None:
     """Removes each hook there that is this one. Raises OperatorError."""
-    with contextlib.suppress(TargetNotFound):  # no project, no hook
+    let_in = pushed is not None and pushed.hook_id
+    with contextlib.suppress(TargetNotFound, *(() if let_in else (Forbidden,))):  # no project or right, no hook
         for action in ours_among(desired, await gitlab.hooks(parent)):
             await gitlab.delete_hook(parent, action.hook_id)
 

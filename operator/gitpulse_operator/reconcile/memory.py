@@ -85,9 +85,10 @@ class GroupMemory:
     secret: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """What its Kubernetes Secret holds, for all members."""
     listed_for: tuple[object, ...] = ()
-    """To which wishes the last listing of its projects was the answer, when that was, and of which group."""
+    """To which wishes the last listing of its projects was the answer, when that was, of which group, and where."""
     listed_at: datetime | None = None
     listed_of: Parent | None = None
+    listed_in: str = ""
 
 
 class Memory:

@@ -10,7 +10,7 @@ from gitpulse_operator.errors import CredentialsError, Forbidden, OperatorError,
 from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
 from gitpulse_operator.reconcile import group, report
 from gitpulse_operator.reconcile.findings import Findings
-from gitpulse_operator.reconcile.hook import install, keep_route, remove_hooks, withdraw_route
+from gitpulse_operator.reconcile.hook import install, keep_route, known_parent, remove_hooks, withdraw_route
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
 from gitpulse_service.contract import Route
@@ -22,10 +22,11 @@ async def reconcile_project(resource: Resource, world: World) -> Outcome:
     deadline = world.pace.deadline
     try:
         published = await keep_route(resource, found, world)
+        await group.keep_routes(resource, found, world)
         spec = parse_project(resource.spec)
         if spec.suspend:
             found.standing = None
-            await group.hold(resource, found, world)
+            group.hold(resource, world)
             return report.outcome(resource, found, report.suspended(resource), world.clock(), deadline)
         await _follow(resource, spec, found, published, world)
     except OperatorError as error:
@@ -44,7 +45,8 @@ async def _follow(
         await install(resource, spec, found, published, world)
     except (TargetNotFound, Forbidden) as error:
         # A group hook that stands is not given up because somebody has lost a role, only where GitLab has none now.
-        stands = found.pushed is not None and found.pushed.hook_id
+        gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
+        stands = known_parent(found, gitlab) and found.pushed and found.pushed.hook_id
         if spec.kind != "Group" or spec.group_mode != "Auto" or (stands and isinstance(error, Forbidden)):
             raise
         await group.follow(resource, spec, found, world)
@@ -75,7 +77,10 @@ async def cleanup_project(resource: Resource, world: World) -> list[Note]:
     if trouble is None:
         return []
     waited = (world.clock() - resource.deleted_at).total_seconds() if resource.deleted_at else 0.0
-    if trouble.retryable and not isinstance(trouble, CredentialsError) and waited < world.deletion_deadline:
+    left = world.deletion_deadline - waited
+    if trouble.retryable and not isinstance(trouble, CredentialsError) and left > 0:
+        if trouble.retry_after is not None:
+            trouble.retry_after = min(trouble.retry_after, left)
         raise trouble
     HOOKS_LEFT_BEHIND.inc()
     return [Note("Warning", "HookLeftBehind", f"Its hook may still be in GitLab: {trouble}")]

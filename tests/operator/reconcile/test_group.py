@@ -18,6 +18,7 @@ from harness.cluster import total
 from harness.house import House, conditions
 from harness.life import Life, at_a_free_port, receiver_of
 from harness.mortal import Killed, Life as Span, run_once
+from harness.simulator import running_simulator
 
 
 @pytest.fixture
@@ -121,9 +122,10 @@ async def test_a_group_hook_takes_over_and_gives_way_without_a_gap(free):
     await free.run()
     instance.tier = "premium"
     creates = f"/api/v4/groups/{acme(free).id}/hooks"
-    free.simulator.world.faults.append(Fault(path=creates, method="POST", status=502))
+    free.simulator.world.faults.append(Fault(path=creates, method="POST", status=502, count=-1))
     await free.run()
     assert hooks(free).keys() == ALL, "no hook goes before the new one is there"
+    free.simulator.world.faults.clear()
     done = (await free.run())["acme"]
     assert hooks(free).keys() == {"acme"}
     assert len(free.routes()) == 1
@@ -221,6 +223,43 @@ async def test_receivers_know_all_again_by_the_groups_run_alone(free):
         assert len(before) == 3
 
 
+async def test_receivers_know_all_again_though_gitlab_refuses_the_token(free):
+    await free.run()
+    before = free.routes()
+    free.flush()
+    free.simulator.world.faults.append(Fault(status=401, count=-1))
+    assert (await free.run())["acme"].ready.reason == "CredentialsInvalid"
+    assert free.routes() == before
+
+
+async def test_receivers_know_all_again_of_a_suspended_group(free):
+    await free.run()
+    before = free.routes()
+    free.flush()
+    free.change("acme", suspend=True)
+    assert (await free.run())["acme"].ready.reason == "Suspended"
+    assert free.routes() == before
+
+
+async def test_another_gitlab_is_asked_for_its_own_projects(free):
+    """Where the same numbers are of others: nothing is made there before the group has been listed."""
+    async with Life.begun(free) as life:
+        with running_simulator() as other:
+            other.world.instance.tier = "free"
+            other.world.groups[1].path = "somebody-else"
+            theirs = other.world.add_group("acme")
+            theirs.members = dict(other.world.groups[1].members)
+            project = other.world.add_project("new", theirs)
+            life.cluster._bodies[life.ref("gitlab")]["spec"]["url"] = other.url
+            life.world.connections.forget("default", "gitlab")
+            await life.settle(*life.members("acme"))
+            await life.settle("acme")
+            places = {place.full_path for place in other.world.parents if place.hooks}
+            assert places == {"acme/new"}
+            assert life.resource("acme").status["target"]["id"] == theirs.id
+            assert [ref.member for ref in life.members("acme")] == [project.id]
+
+
 async def test_edits_by_others_are_put_right_in_each_project(free):
     await free.run()
     (hook,) = free.simulator.api.hooks.values()
@@ -242,6 +281,17 @@ async def test_all_go_with_the_group_by_its_policy(free, policy, left):
     await free.run()
     assert hooks(free).keys() == left
     assert free.routes() == {}
+
+
+async def test_a_role_in_the_group_is_not_needed_to_remove_the_hooks_of_its_projects(free):
+    free.simulator.world.instance.tier = "premium"
+    free.simulator.world.faults.append(Fault(path="/api/v4/groups/1/hooks*", status=403, count=-1))
+    async with Life.begun(free) as life:
+        assert hooks(free).keys() == ALL
+        life.told()
+        await life._runner.clean_up(life.resource("acme"))
+        assert hooks(free) == {}
+        assert "HookLeftBehind" not in life.told()
 
 
 async def test_a_removal_that_was_interrupted_goes_on_with_the_rest(free):

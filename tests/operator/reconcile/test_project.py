@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import gitlab
 import pytest
 
 from gitpulse_operator.domain.credentials import derive
-from gitpulse_operator.errors import GitLabUnavailable
+from gitpulse_operator.errors import GitLabUnavailable, RateLimited
 from gitpulse_operator.metrics import GITLAB_REQUESTS, HOOKS_CORRECTED
 from gitpulse_service.contract import WEBHOOK_PATH, feedback_key, hook_id, installation_id
 from gitpulse_sim.faults import Fault
@@ -314,6 +315,20 @@ async def test_a_hook_that_nobody_heard_of_goes_with_its_target(house):
     assert set(house.routes()) == {hook.url.rpartition("/")[2]}
 
 
+async def test_another_name_of_the_same_gitlab_keeps_the_hook_received(house):
+    before = (await house.run())["website"].status["target"]
+    (hook,) = house.hooks()
+    house.connection["url"] = house.simulator.url.replace("127.0.0.1", "localhost")
+    house.simulator.world.faults.append(Fault(path="/api/v4/projects/*", status=502))
+    done = (await house.run())["website"]
+    assert done.ready.reason == "GitLabUnavailable"
+    assert done.status["target"] == before
+    assert house.route_of(hook).credentials
+    done = (await house.run())["website"]
+    assert house.hooks() == [hook]
+    assert house.route_of(hook).instance == done.status["target"]["instance"] == house.connection["url"]
+
+
 async def test_a_renamed_project_is_followed(house):
     await house.run()
     house.simulator.world.move(house.simulator.website, path="site")
@@ -493,6 +508,17 @@ async def test_removal_waits_for_gitlab(house):
     assert len(house.hooks()) == 1
     await house.run()
     assert house.hooks() == []
+
+
+async def test_removal_waits_no_longer_than_it_may_for_a_gitlab_that_asks_for_patience(house):
+    await house.run()
+    house.simulator.world.faults.append(Fault(path="/api/v4/projects/*/hooks", status=429, count=-1, retry_after=3600))
+    async with Living.begun(house) as life:
+        leaving = replace(life.resource(), deleted_at=life.world.clock())
+        life.later += timedelta(seconds=500)
+        with pytest.raises(RateLimited) as caught:
+            await life._runner.clean_up(leaving)
+        assert 95 < caught.value.retry_after <= 100
 
 
 async def test_removal_takes_no_foreign_hook_and_ends_without_a_project(house):
