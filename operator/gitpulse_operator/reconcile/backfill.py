@@ -32,6 +32,8 @@ async def fill(resource: Resource, hook: Hook, found: Findings, world: World, *,
         filling = Filling.begun(request)
         await world.directory.hand_over(request)
     if filling is None:
+        if before:  # what Redis has lost is known from the status alone
+            found.repair = {**found.repair, "backfill": before}
         return
     found.repair = {**found.repair, "backfill": _shown(filling)}
     if is_over(resource.status, feedback) and filling.state != "Running":
