@@ -40,7 +40,7 @@ def explain(error: gitlab.exceptions.GitlabError, *, url: str, about: str) -> Op
                 "it must be Maintainer of a project, or Owner of a group with GitLab Premium"
             )
         case 404:
-            hint = "; a group's hooks need GitLab Premium and an Owner's token" if "group" in what else ""
+            hint = "; a group's hooks need GitLab Premium and an Owner's token" if 'group "' in what else ""
             return TargetNotFound(f"{url} has no {what}, or the token cannot see it{hint}")
         case 400 | 422:
             said = _quote(body.get("message") or body.get("error"))

@@ -61,6 +61,10 @@ class Bucket:
         finally:
             urgency.grown = None
 
+    def spend(self, requests: int) -> None:
+        """So many were sent beyond the one that `take` let go; who comes next waits for them."""
+        self._next += requests * self._gap
+
     def pause(self, seconds: float | None) -> None:
         """GitLab has asked for a break. Who waits is held too, or sent away if it is long."""
         now = asyncio.get_running_loop().time()

@@ -131,17 +131,11 @@ class RestGitLab:
     async def projects(self, group: Parent) -> list[Parent]:
         wanted = {"include_subgroups": "true", "with_shared": "false", "archived": "false", "simple": "true"}
         wanted |= {"order_by": "id", "sort": "asc"}  # so that what is made meanwhile comes last
-        rows = await self._call(
-            lambda client: list(client.http_list(f"/groups/{group.id}/projects", wanted, get_all=True, per_page=PAGE)),
-            about=_name(group),
-        )
+        rows = await self._rows(f"/groups/{group.id}/projects", wanted, about=_name(group))
         return [Parent("Project", int(row["id"]), str(row["path_with_namespace"])) for row in rows]
 
     async def hooks(self, parent: Parent) -> list[ObservedHook]:
-        rows = await self._call(
-            lambda client: list(client.http_list(_hooks(parent), get_all=True, per_page=PAGE)), about=_name(parent)
-        )
-        return [_observed(row) for row in rows]
+        return [_observed(row) for row in await self._rows(_hooks(parent), {}, about=_name(parent))]
 
     async def create_hook(self, parent: Parent, attributes: Mapping[str, str | bool]) -> ObservedHook:
         return _observed(
@@ -166,14 +160,9 @@ class RestGitLab:
 
     async def deliveries(self, parent: Parent, hook: int, *, status: str = "", limit: int = LOG_PAGE) -> Log:
         wanted = {"status": status} if status else {}
-        path = f"{_hooks(parent)}/{hook}/events"
+        path, about = f"{_hooks(parent)}/{hook}/events", f"log of hook {hook} of {_name(parent)}"
         try:
-            rows = await self._call(
-                lambda client: list(
-                    itertools.islice(client.http_list(path, wanted, iterator=True, per_page=LOG_PAGE), limit)
-                ),
-                about=f"log of hook {hook} of {_name(parent)}",
-            )
+            rows = await self._rows(path, wanted, about=about, page=LOG_PAGE, limit=limit)
         except TargetNotFound:  # older than its version says, or the hook is gone: the next run sees which
             return Log(readable=False)
         return Log(tuple(map(_logged, rows)))
@@ -203,6 +192,19 @@ class RestGitLab:
         except Refused as error:
             return Attempt("impossible" if error.said.startswith(NO_SAMPLE) else "failed", error.said)
         return Attempt("delivered") if status < 400 else Attempt("failed", f"answered with {status}")
+
+    async def _rows(
+        self, path: str, query: Mapping[str, str], *, about: str, page: int = PAGE, limit: int | None = None
+    ) -> list[Any]:
+        """What a list has, up to `limit`. It is read in one go; its further pages are paid for when that is over."""
+        rows: list[Any] = await self._call(
+            lambda client: list(
+                itertools.islice(client.http_list(path, dict(query), iterator=True, per_page=page), limit)
+            ),
+            about=about,
+        )
+        self._bucket.spend(max(0, len(rows) - 1) // page)
+        return rows
 
     async def _call(self, request: Callable[[gitlab.Gitlab], T], *, about: str = "") -> Any:  # noqa: ANN401 - JSON ends here
         """Runs one request in a thread, when the budget allows. Raises our errors."""

@@ -176,6 +176,25 @@ async def test_the_budget_is_kept(gitlabs, simulator, website):
     assert 0.45 < took < 3, "20 at once, then 20 a second"
 
 
+async def test_each_page_counts(gitlabs, simulator, website):
+    simulator.world.instance.project_hooks_limit = 1000
+    fast, slow = (gitlabs.connect(spec(simulator.url, rate=rate), simulator.token) for rate in (1000, 4))
+    for number in range(450):
+        await fast.create_hook(website, {"url": f"https://x.example/{number}"})
+    await asyncio.sleep(1.1)
+    began = time.monotonic()
+    for _ in range(2):
+        assert len(await slow.hooks(website)) == 450
+    await slow.version()
+    assert time.monotonic() - began > 1.2, "eleven requests, of which four at once"
+
+
+async def test_a_project_of_a_group_is_no_group(gitlab):
+    with pytest.raises(TargetNotFound) as caught:
+        await gitlab.resolve("Project", "some-group/nothing")
+    assert "Premium" not in str(caught.value)
+
+
 async def test_a_test_delivery_goes_before_all_else(gitlabs, simulator, website, target):
     slow = gitlabs.connect(spec(simulator.url, rate=20), simulator.token)
     hook = await slow.create_hook(website, {"url": target.url})
