@@ -247,6 +247,7 @@ class Control:
             with contextlib.suppress(OperatorError):
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
+                    self._wake(self._inventory.refs(CONNECTION))
                     refs = [ref for kind in PUBLISHED for ref in self._inventory.refs(kind)]
                     await self.publish_first([ref for ref in refs if not ref.member])
                 if looks % NEWS_EVERY == 0:

@@ -9,6 +9,7 @@ from copy import deepcopy
 
 from gitpulse_operator.agenda import ended
 from gitpulse_operator.control import DIRECTORY_CHECK, Control
+from gitpulse_service.contract import ACCESSES
 from harness.life import Life
 from harness.processes import SCRIPTS, answers, free_port, running
 from harness.receiver import client_of, eventually
@@ -49,4 +50,9 @@ async def test_a_flushed_redis_is_rebuilt_within_seconds(house, tmp_path):
 
                 await eventually(accepted, within=DIRECTORY_CHECK + 10)
                 assert time.monotonic() - started > DIRECTORY_CHECK / 2, "nobody but the operator's look did it"
+
+                async def granted():
+                    return house.redis.hlen(ACCESSES) == 1
+
+                await eventually(granted)
                 await ended(*jobs)
