@@ -62,8 +62,9 @@ class Bucket:
             urgency.grown = None
 
     def spend(self, requests: int) -> None:
-        """So many were sent beyond the one that `take` let go; who comes next waits for them."""
-        self._next += requests * self._gap
+        """So many were sent beyond the one that `take` let go; who comes next waits for them, but is not sent away."""
+        latest = asyncio.get_running_loop().time() + LONGEST_WAIT / 2
+        self._next = max(self._next, min(self._next + requests * self._gap, latest))
 
     def pause(self, seconds: float | None) -> None:
         """GitLab has asked for a break. Who waits is held too, or sent away if it is long."""

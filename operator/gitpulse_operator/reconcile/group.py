@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from gitpulse_operator.domain.conditions import READY, find, timestamp
@@ -114,17 +115,24 @@ def hold(resource: Resource, world: World) -> None:
 
 
 async def remove_all(resource: Resource, found: Findings, world: World) -> None:
-    """Removes the hooks of all projects. Raises the first error once all were tried."""
+    """Removes the hooks of all projects. Raises the first error once all were tried, or the time for that is over."""
     await _load(resource, found, world)
-    some = asyncio.Semaphore(AT_ONCE)
+    some, in_vain = asyncio.Semaphore(AT_ONCE), 0
 
     async def remove(ref: Ref) -> None:
-        body = world.inventory.get(ref)
+        nonlocal in_vain
+        member = Resource.from_body(world.inventory.get(ref) or {})
+        remembered = Findings.remembered(member)
         async with some:
-            member = Resource.from_body(body or {})
-            remembered = Findings.remembered(member)
-            await hook.remove_hooks(member, remembered, world)
-            await hook.withdraw_route(member, remembered, world)
+            given_up = in_vain >= AT_ONCE and resource.waited(world.clock()) >= world.deletion_deadline
+            if given_up:
+                member = replace(member, spec={**member.spec, "deletionPolicy": "Orphan"})
+            try:
+                await hook.take_away(member, remembered, world)
+            except OperatorError as error:
+                in_vain += error.retryable
+                raise
+            in_vain = in_vain if given_up else 0
         world.inventory.drop(ref)
 
     refs = world.inventory.members(resource.ref)

@@ -232,8 +232,18 @@ def _count_correction(of: Rotation) -> None:
 # --- the steps of a removal -------------------------------------------------------------------------------------------
 
 
-async def remove_hooks(resource: Resource, found: Findings, world: World) -> None:
-    """Removes what there is of it in GitLab, unless it is to stay. Raises OperatorError."""
+async def take_away(resource: Resource, found: Findings, world: World) -> None:
+    """Removes what there is of it in GitLab, and has receivers forget it, and people. Raises OperatorError."""
+    try:
+        await _remove_hooks(resource, found, world)
+    finally:
+        await world.directory.withdraw_report(resource.ref.key)
+        if found.parent:
+            await world.directory.withdraw(url_id(resource, found.parent, world))
+
+
+async def _remove_hooks(resource: Resource, found: Findings, world: World) -> None:
+    """Unless they are to stay."""
     spec = parse_project(resource.spec)
     if spec.deletion_policy == "Orphan":
         return
@@ -251,13 +261,6 @@ async def remove(gitlab: GitLab, parent: Parent, desired: DesiredHook, pushed: P
     with contextlib.suppress(TargetNotFound, *(() if let_in else (Forbidden,))):  # no project or right, no hook
         for action in ours_among(desired, await gitlab.hooks(parent)):
             await gitlab.delete_hook(parent, action.hook_id)
-
-
-async def withdraw_route(resource: Resource, found: Findings, world: World) -> None:
-    """Has receivers forget it, and people."""
-    await world.directory.withdraw_report(resource.ref.key)
-    if found.parent:
-        await world.directory.withdraw(url_id(resource, found.parent, world))
 
 
 # --- what follows from the resource alone -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from gitpulse_operator.errors import CredentialsError, Forbidden, OperatorError,
 from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
 from gitpulse_operator.reconcile import group, report
 from gitpulse_operator.reconcile.findings import Findings
-from gitpulse_operator.reconcile.hook import install, keep_route, known_parent, remove_hooks, withdraw_route
+from gitpulse_operator.reconcile.hook import install, keep_route, known_parent, take_away
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
 from gitpulse_service.contract import Route
@@ -69,15 +69,14 @@ async def cleanup_project(resource: Resource, world: World) -> list[Note]:
     """
     found = Findings.remembered(resource)
     trouble: OperatorError | None = None
-    for step in (group.remove_all, remove_hooks, withdraw_route):
+    for step in (group.remove_all, take_away):
         try:
             await step(resource, found, world)
         except OperatorError as error:
             trouble = trouble or error
     if trouble is None:
         return []
-    waited = (world.clock() - resource.deleted_at).total_seconds() if resource.deleted_at else 0.0
-    left = world.deletion_deadline - waited
+    left = world.deletion_deadline - resource.waited(world.clock())
     if trouble.retryable and not isinstance(trouble, CredentialsError) and left > 0:
         if trouble.retry_after is not None:
             trouble.retry_after = min(trouble.retry_after, left)

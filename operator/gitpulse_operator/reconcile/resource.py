@@ -87,6 +87,10 @@ class Resource:
         """What a run answers to: when it changes, another one is due."""
         return self.uid, self.generation, self.requested, self.rotation_requested, self.held
 
+    def waited(self, now: datetime) -> float:
+        """Seconds since it was deleted; 0: it is not."""
+        return (now - self.deleted_at).total_seconds() if self.deleted_at else 0.0
+
     @property
     def requested(self) -> str | None:
         """The value by which a run was last asked for."""

@@ -61,7 +61,7 @@ class Rotation:
     route_id: str
     pushed: Pushed | None
     """What the hook at this parent was given, by the status."""
-    brought: bytes | None
+    brought: bytes | None = field(repr=False)
     verification: Verification
     """How deliveries are to be verified in the end."""
     world: World

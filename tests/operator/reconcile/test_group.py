@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -292,6 +293,20 @@ async def test_a_role_in_the_group_is_not_needed_to_remove_the_hooks_of_its_proj
         await life._runner.clean_up(life.resource("acme"))
         assert hooks(free) == {}
         assert "HookLeftBehind" not in life.told()
+
+
+async def test_a_removal_ends_though_gitlab_stays_down_for_thousands(free):
+    for number in range(40):
+        free.simulator.world.add_project(f"p{number}", acme(free))
+    async with Life.begun(free) as life:
+        free.simulator.world.faults.append(Fault(path="/api/v4/projects/*/hooks", status=502, count=-1))
+        before, leaving = asked()["GET"], replace(life.resource("acme"), deleted_at=life.world.clock())
+        life.later += timedelta(seconds=601)
+        life.told()
+        await life._runner.clean_up(leaving)
+        assert life.told() == ["HookLeftBehind"]
+        assert asked()["GET"] - before < 20, "once some were tried in vain there is no time left for all"
+        assert free.routes() == {}, "and nothing of them is received"
 
 
 async def test_a_removal_that_was_interrupted_goes_on_with_the_rest(free):
