@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from gitpulse_operator.domain.spec import ConnectionSpec, parse_connection
-from gitpulse_operator.errors import ConnectionMissing, SecretMissing
+from gitpulse_operator.errors import ConnectionMissing, CredentialsError, CredentialsInvalid, SecretMissing
 from gitpulse_operator.metrics import BUDGET_LEFT
 from gitpulse_operator.names import CONNECTION
 from gitpulse_operator.reconcile.ports import Cluster, Connect, GitLab
 from gitpulse_operator.reconcile.resource import Ref, Resource
 from gitpulse_operator.reconcile.turns import Turns
 
+TOKEN = re.compile(r"[!-~]+")
 ROTATION_REQUESTS = 8
 """A rotation takes about four requests to GitLab; so that many at once leave half of the budget to other work."""
 REMEMBERED = 600.0
@@ -54,7 +56,7 @@ class OpenConnections:
         async with self._opening:
             try:
                 spec, token = await self._read(namespace, name)
-            except (ConnectionMissing, SecretMissing):
+            except CredentialsError:
                 self.forget(namespace, name)
                 raise
             held = self._open.get((namespace, name))
@@ -102,5 +104,10 @@ class OpenConnections:
         if not token:
             raise SecretMissing(
                 f'Secret "{spec.token.name}" of GitLabConnection "{name}" holds no token under "{spec.token.key}"'
+            )
+        if not TOKEN.fullmatch(token):
+            raise CredentialsInvalid(
+                f'Secret "{spec.token.name}" of GitLabConnection "{name}" holds no token under "{spec.token.key}", '
+                "but something with blanks or other characters that none can have"
             )
         return spec, token

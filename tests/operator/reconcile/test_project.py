@@ -450,6 +450,7 @@ async def test_a_developer_may_not_manage_hooks(house):
     [
         (lambda house: setattr(house, "token", "wrong"), "CredentialsInvalid"),
         (lambda house: setattr(house, "token", ""), "SecretMissing"),
+        (lambda house: setattr(house, "token", "two\nlines"), "CredentialsInvalid"),
         (lambda house: house.connection.update(tokenSecretRef={"name": "other"}), "SecretMissing"),
         (lambda house: house.change(connectionRef={"name": "other"}), "ConnectionMissing"),
     ],
