@@ -12,29 +12,28 @@ from typing import ClassVar
 class OperatorError(Exception):
     """The base of all errors that the operator raises on purpose."""
 
-    reason: ClassVar[str] = "Error"
+    reason: ClassVar[str] = ""
+    """For machines. Where a class says none it is that of the one that it refines, or else the class's own name."""
     retryable: ClassVar[bool] = False
     """True: it may pass by itself. False: a person must act, so the resource is `Stalled`."""
     retry_after: float | None = None
     """Seconds after which to try again, where the other side has said so."""
 
+    def __init_subclass__(cls) -> None:
+        if "reason" not in cls.__dict__ and not cls.reason:
+            cls.reason = cls.__name__
+
 
 class SpecInvalid(OperatorError):
     """A spec that the API server's rules should have refused: it is not there, or older than its rules."""
-
-    reason = "SpecInvalid"
 
 
 class NameTaken(OperatorError):
     """A GitPulseTeam of this name is there already, in another namespace."""
 
-    reason = "NameTaken"
-
 
 class AliasTaken(OperatorError):
     """Two persons are said to be the same."""
-
-    reason = "AliasTaken"
 
 
 # --- the connection and its token -------------------------------------------------------------------------------------
@@ -43,50 +42,41 @@ class AliasTaken(OperatorError):
 class CredentialsError(OperatorError):
     """The base of what is wrong with the way to a GitLab, rather than with one project there."""
 
+    reason = ""
+
 
 class ConnectionMissing(CredentialsError):
     """There is no GitLabConnection of that name."""
 
-    reason = "ConnectionMissing"
     retryable = True
 
 
 class SecretMissing(CredentialsError):
     """There is no Secret of that name, or it lacks the key."""
 
-    reason = "SecretMissing"
     retryable = True
 
 
 class SecretTaken(OperatorError):
     """Where a hook's secret is to be kept there is something else."""
 
-    reason = "SecretTaken"
-
 
 class HookSecretMissing(OperatorError):
     """The Secret that `secret.secretRef` names is not there, or lacks the key."""
 
-    reason = "HookSecretMissing"
     retryable = True
 
 
 class HookSecretInvalid(OperatorError):
     """What `secret.secretRef` names cannot be a hook's secret, or not one of the wanted type."""
 
-    reason = "HookSecretInvalid"
-
 
 class CredentialsInvalid(CredentialsError):
     """GitLab does not know the token: it is wrong, revoked or expired."""
 
-    reason = "CredentialsInvalid"
-
 
 class InsufficientScope(CredentialsError):
     """The token lacks the scope `api`."""
-
-    reason = "InsufficientScope"
 
 
 # --- what GitLab answers ----------------------------------------------------------------------------------------------
@@ -95,13 +85,9 @@ class InsufficientScope(CredentialsError):
 class Forbidden(OperatorError):
     """The token's owner may not look after hooks there."""
 
-    reason = "Forbidden"
-
 
 class TargetNotFound(OperatorError):
     """The project, group or hook is not there, or the token cannot see it; GitLab does not say which."""
-
-    reason = "TargetNotFound"
 
 
 class Refused(OperatorError):
@@ -118,13 +104,10 @@ class Refused(OperatorError):
 class SignatureUnavailable(OperatorError):
     """Signed deliveries are wanted and this GitLab does not make them."""
 
-    reason = "SignatureUnavailable"
-
 
 class RateLimited(OperatorError):
     """GitLab has had enough for now."""
 
-    reason = "RateLimited"
     retryable = True
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -139,7 +122,6 @@ class NotYourTurn(RateLimited):
 class GitLabUnavailable(OperatorError):
     """GitLab cannot be reached, does not answer in time, or answers with an error of its own."""
 
-    reason = "GitLabUnavailable"
     retryable = True
 
 
@@ -149,20 +131,15 @@ class GitLabUnavailable(OperatorError):
 class DirectoryUnavailable(OperatorError):
     """Redis, where receivers read the routes, cannot be reached or cannot write."""
 
-    reason = "DirectoryUnavailable"
     retryable = True
 
 
 class NoKubernetes(OperatorError):
     """Nobody has told us where the Kubernetes API is."""
 
-    reason = "NoKubernetes"
-
 
 class PortTaken(OperatorError):
     """Another program listens there."""
-
-    reason = "PortTaken"
 
 
 class Defect(OperatorError):
@@ -175,7 +152,6 @@ class Defect(OperatorError):
 class ClusterUnavailable(OperatorError):
     """The Kubernetes API does not answer, or does not let us."""
 
-    reason = "ClusterUnavailable"
     retryable = True
 
 
@@ -186,5 +162,4 @@ class NotAllowed(ClusterUnavailable):
 class StatusRefused(OperatorError):
     """A status does not fit the kind as it is installed, which is then older than this operator."""
 
-    reason = "StatusRefused"
     retryable = True

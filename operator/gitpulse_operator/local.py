@@ -37,8 +37,6 @@ START_RETRY = 2.0
 class StateInUse(OperatorError):
     """Another process looks after it."""
 
-    reason = "StateInUse"
-
 
 async def look_after(settings: OperatorSettings, cluster: FolderCluster) -> None:
     """Keeps GitLab as the files say, until it is cancelled. What is wrong with files is logged, and waited for.

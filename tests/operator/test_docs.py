@@ -7,7 +7,7 @@ import pytest
 from gitpulse_operator.errors import OperatorError
 from harness.controlplane import ROOT
 
-NEVER_IN_A_STATUS = {"Error", "NoKubernetes", "PortTaken", "ManifestInvalid"}
+NEVER_IN_A_STATUS = {"", "NoKubernetes", "PortTaken", "ManifestInvalid"}
 
 
 def reasons(kind: type[OperatorError]) -> set[str]:

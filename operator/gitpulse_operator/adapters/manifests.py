@@ -38,8 +38,6 @@ REQUESTS = "requests.json"
 class ManifestInvalid(OperatorError):
     """A file that cannot be read as Kubernetes resources."""
 
-    reason = "ManifestInvalid"
-
 
 class FolderCluster:
     """The resources of some YAML files or folders of them, and a file with the state of each."""
