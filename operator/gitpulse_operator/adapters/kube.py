@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 REQUEST_TIMEOUT = 30.0
+"""Seconds that one request may take."""
 LONGEST_QUOTE = 500
 """Characters of Kubernetes' own words that a message repeats."""
 PAGE = 500
@@ -98,9 +100,7 @@ class KubeCluster:
             return matching[0] if matching else None
         return _body(
             await found(
-                self._custom.get_namespaced_custom_object(
-                    GROUP, VERSION, ref.namespace, PLURALS[ref.kind], ref.name, _request_timeout=REQUEST_TIMEOUT
-                )
+                self._custom.get_namespaced_custom_object(GROUP, VERSION, ref.namespace, PLURALS[ref.kind], ref.name)
             )
         )
 
@@ -122,7 +122,6 @@ class KubeCluster:
                     label_selector=self._selector if kind == PROJECT else None,
                     limit=PAGE,
                     _continue=token,
-                    _request_timeout=REQUEST_TIMEOUT,
                 )
                 page: Any = await found(request)
                 if page is None:
@@ -144,25 +143,17 @@ class KubeCluster:
                 ref.name,
                 {"metadata": {"annotations": dict(annotations)}},
                 _content_type=MERGE_PATCH,
-                _request_timeout=REQUEST_TIMEOUT,
             )
         )
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        known = await found(self._core.read_namespaced_secret(name, namespace, _request_timeout=REQUEST_TIMEOUT))
+        known = await found(self._core.read_namespaced_secret(name, namespace))
         return None if known is None else {key: base64.b64decode(value) for key, value in (known.data or {}).items()}
 
     async def create_secret(self, owner: Resource, name: str, data: Mapping[str, bytes]) -> None:
-        secret = client.V1Secret(
-            metadata=client.V1ObjectMeta(
-                name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[_owner(owner)]
-            ),
-            data=_encoded(data),
-            type=f"{GROUP}/hook",
-        )
-        request = self._core.create_namespaced_secret(owner.ref.namespace, secret, _request_timeout=REQUEST_TIMEOUT)
+        secret = client.V1Secret(metadata=_meta(name, owner), data=_encoded(data), type=f"{GROUP}/hook")
         try:
-            await reached(request)
+            await reached(self._core.create_namespaced_secret(owner.ref.namespace, secret))
         except AlreadyThere:
             raise SecretTaken(
                 f'the Secret "{name}" is there and holds no secret of a hook; delete it, and a right one is made'
@@ -179,9 +170,7 @@ class KubeCluster:
             else {"op": "add", "path": f"/data/{key}", "value": base64.b64encode(value).decode()}
             for key, value in changes.items()
         ]
-        request = self._core.patch_namespaced_secret(
-            name, owner.ref.namespace, patch, _content_type=JSON_PATCH, _request_timeout=REQUEST_TIMEOUT
-        )
+        request = self._core.patch_namespaced_secret(name, owner.ref.namespace, patch, _content_type=JSON_PATCH)
         try:
             await reached(request)
         except (_NotThere, _Unfit):
@@ -196,7 +185,6 @@ class KubeCluster:
             resource.ref.name,
             {"status": dict(patch)},
             _content_type=MERGE_PATCH,
-            _request_timeout=REQUEST_TIMEOUT,
         )
         try:
             return _body(await found(request))
@@ -208,23 +196,18 @@ class KubeCluster:
 
     async def memory(self, owner: Resource) -> bytes | None:
         name, namespace = memory_name(owner.ref.name), owner.ref.namespace
-        kept = await found(self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT))
+        kept = await found(self._core.read_namespaced_config_map(name, namespace))
         return base64.b64decode(kept.binary_data[MEMORY]) if kept and kept.binary_data else None
 
     async def remember(self, owner: Resource, data: bytes) -> None:
         name, namespace = memory_name(owner.ref.name), owner.ref.namespace
         binary: dict[str, bytes | str] = {MEMORY: base64.b64encode(data).decode()}
         patched = await found(
-            self._core.patch_namespaced_config_map(
-                name, namespace, {"binaryData": binary}, _content_type=MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
-            )
+            self._core.patch_namespaced_config_map(name, namespace, {"binaryData": binary}, _content_type=MERGE_PATCH)
         )
         if patched is None:
-            meta = client.V1ObjectMeta(
-                name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[_owner(owner)]
-            )
-            made = client.V1ConfigMap(metadata=meta, binary_data=binary)
-            await reached(self._core.create_namespaced_config_map(namespace, made, _request_timeout=REQUEST_TIMEOUT))
+            made = client.V1ConfigMap(metadata=_meta(name, owner), binary_data=binary)
+            await reached(self._core.create_namespaced_config_map(namespace, made))
 
     async def note(self, resource: Resource, note: Note) -> None:
         now = datetime.now(UTC)
@@ -246,20 +229,21 @@ class KubeCluster:
             source=client.V1EventSource(component="gitpulse-operator"),
         )
         try:
-            await self._core.create_namespaced_event(resource.ref.namespace, event, _request_timeout=REQUEST_TIMEOUT)
-        except (ApiException, aiohttp.ClientError, TimeoutError) as error:
-            # A namespace that is being deleted takes no Events; nothing depends on one.
-            logger.info("no Event %s for %s (%s)", note.reason, resource.ref, type(error).__name__)
+            await reached(self._core.create_namespaced_event(resource.ref.namespace, event))
+        except ClusterUnavailable as error:  # a namespace that is being deleted takes none; nothing depends on one
+            logger.info("no Event %s for %s: %s", note.reason, resource.ref, error)
 
 
 def _encoded(data: Mapping[str, bytes]) -> dict[str, bytes | str]:
     return {key: base64.b64encode(value).decode() for key, value in data.items()}
 
 
-def _owner(owner: Resource) -> client.V1OwnerReference:
-    return client.V1OwnerReference(
+def _meta(name: str, owner: Resource) -> client.V1ObjectMeta:
+    """Of what goes with its owner."""
+    reference = client.V1OwnerReference(
         api_version=API_VERSION, kind=owner.ref.kind, name=owner.ref.name, uid=owner.uid, controller=True
     )
+    return client.V1ObjectMeta(name=name, labels=dict([PART_OF, (OWNER, owner.ref.name)]), owner_references=[reference])
 
 
 def has_kubeconfig() -> bool:
@@ -282,7 +266,8 @@ async def found(request: Awaitable[T]) -> T | None:
 async def reached(request: Awaitable[T]) -> T:
     """The answer. Raises ClusterUnavailable."""
     try:
-        return await request
+        async with asyncio.timeout(REQUEST_TIMEOUT):
+            return await request
     except ApiException as error:
         kinds = {403: NotAllowed, 404: _NotThere, 409: AlreadyThere, 422: _Unfit}
         kind, said = kinds.get(error.status, ClusterUnavailable), _said(error)
