@@ -9,7 +9,8 @@ from typing import Any, cast
 from gitpulse_operator.adapters.manifests import FolderCluster
 from gitpulse_operator.composition import assembled
 from gitpulse_operator.names import PROJECT
-from gitpulse_operator.reconcile.ports import Cluster, Connections, Directory, World
+from gitpulse_operator.reconcile.connections import OpenConnections
+from gitpulse_operator.reconcile.ports import Cluster, Directory, World
 from gitpulse_operator.reconcile.resource import Ref
 from gitpulse_operator.reconcile.runner import Run, Runner
 from harness.house import House
@@ -57,7 +58,7 @@ def mortal(world: World, life: Life) -> World:
     return replace(
         world,
         cluster=cast("Cluster", Mortal(world.cluster, life)),
-        connections=cast("Connections", Mortal(world.connections, life)),
+        connections=cast("OpenConnections", Mortal(world.connections, life)),
         directory=cast("Directory", Mortal(world.directory, life)),
     )
 

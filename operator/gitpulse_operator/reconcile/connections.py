@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TYPE_CHECKING
 
 from gitpulse_operator.domain.spec import ConnectionSpec, parse_connection
 from gitpulse_operator.errors import ConnectionMissing, CredentialsError, CredentialsInvalid, SecretMissing
 from gitpulse_operator.metrics import BUDGET_LEFT
 from gitpulse_operator.names import CONNECTION
-from gitpulse_operator.reconcile.ports import Cluster, Connect, GitLab
 from gitpulse_operator.reconcile.resource import Ref, Resource
 from gitpulse_operator.reconcile.turns import Turns
+
+if TYPE_CHECKING:
+    from gitpulse_operator.reconcile.ports import Cluster, Connect, GitLab
 
 TOKEN = re.compile(r"[!-~]+")
 ROTATION_REQUESTS = 8

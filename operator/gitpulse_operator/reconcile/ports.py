@@ -17,6 +17,7 @@ from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.domain.rotation import Pace
 from gitpulse_operator.domain.spec import ConnectionSpec
 from gitpulse_operator.inventory import Inventory
+from gitpulse_operator.reconcile.connections import OpenConnections
 from gitpulse_operator.reconcile.memory import Memory
 from gitpulse_operator.reconcile.resource import Body, Note, Ref, Resource
 from gitpulse_service.contract import Access, Backfill, HookReport, Route, Team
@@ -211,34 +212,6 @@ class Directory(Protocol):
         ...
 
 
-class Connections(Protocol):
-    """The GitLabs of all GitLabConnections."""
-
-    async def open(self, namespace: str, name: str) -> GitLab:
-        """The GitLab of this connection, kept open. Raises what is wrong with the connection, its spec or Secret."""
-        ...
-
-    async def open_to_clean_up(self, namespace: str, name: str) -> GitLab:
-        """The same for what is being deleted, for which one serves that was open a short while ago."""
-        ...
-
-    async def reopen(self, namespace: str, name: str) -> GitLab:
-        """The same, with spec and token read anew."""
-        ...
-
-    def rotation_requested(self, namespace: str, name: str) -> str | None:
-        """By which value new secrets were asked for, for all hooks of an open connection."""
-        ...
-
-    def rotation_turn(self, namespace: str, name: str, who: Ref) -> float:
-        """Seconds until it is this one's turn to rotate among those of an open connection; 0: it is, once."""
-        ...
-
-    def forget(self, namespace: str, name: str) -> None:
-        """Has spec and token read anew by whoever opens it next."""
-        ...
-
-
 Connect = Callable[[ConnectionSpec, str], GitLab]
 """Opens a GitLab with a token; makes no request."""
 
@@ -251,7 +224,7 @@ class World:
     """All that reconciling needs, and who we are in it."""
 
     cluster: Cluster
-    connections: Connections
+    connections: OpenConnections
     directory: Directory
     installation_key: bytes
     public_url: str
