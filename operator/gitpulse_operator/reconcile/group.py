@@ -18,7 +18,6 @@ from gitpulse_operator.domain.fleet import Status, Sum, add_up, given, pack, unp
 from gitpulse_operator.domain.hooks import Parent
 from gitpulse_operator.domain.plan import Pushed
 from gitpulse_operator.domain.spec import ProjectSpec
-from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import OperatorError, TargetNotFound
 from gitpulse_operator.names import FINALIZER
 from gitpulse_operator.reconcile import hook
@@ -51,7 +50,6 @@ async def keep_routes(resource: Resource, found: Findings, world: World) -> None
 async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: World) -> None:
     """One run over the group. Raises OperatorError."""
     gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
-    version = parse_version(await gitlab.version())
     memory = world.memory.group(resource.ref)
     before = hook.known_parent(found, gitlab)
     found.group_mode = "ProjectHooks"
@@ -67,7 +65,7 @@ async def follow(resource: Resource, spec: ProjectSpec, found: Findings, world: 
         await hook.move_in(resource, found, gitlab, parent, world)
     route_id = hook.url_id(resource, parent, world)
     stands = found.pushed if found.pushed and found.pushed.hook_id else None
-    secrets = await Rotation.load(resource, spec, found, parent, route_id, found.pushed, version, world)
+    secrets = await Rotation.load(resource, spec, found, gitlab, parent, route_id, found.pushed, world)
     if stands is None and spec.adoption_policy != "Observe":
         statuses = [status for status, _ in _members(resource, world).values()]
         now = given(statuses, [generation.number for generation in secrets.held])

@@ -10,15 +10,10 @@ from dataclasses import replace
 
 from gitpulse_operator.domain import rotation
 from gitpulse_operator.domain.conditions import HOOK_INSTALLED, find
-from gitpulse_operator.domain.credentials import (
-    HookSecret,
-    Verification,
-    generations,
-)
+from gitpulse_operator.domain.credentials import HookSecret, Verification, generations
 from gitpulse_operator.domain.hooks import DesiredHook, ObservedHook, Parent, desired_hook
 from gitpulse_operator.domain.plan import Create, Delete, Plan, Pushed, Update, kept, make_plan, ours_among
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
-from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import ClusterUnavailable, Forbidden, SignatureUnavailable, TargetNotFound
 from gitpulse_operator.metrics import HOOKS_CORRECTED, HOOKS_LEFT_BEHIND
 from gitpulse_operator.names import hook_name
@@ -64,7 +59,6 @@ async def install(
 ) -> None:
     """Makes the one hook that the spec asks for, or says in `found` what it would do. Raises OperatorError."""
     gitlab = await world.connections.open(resource.ref.namespace, spec.connection)
-    version = parse_version(await gitlab.version())
     before = known_parent(found, gitlab)
     if before is None and resource.ref.member and world.memory.group(resource.ref.whole).listed_in != gitlab.url:
         raise ClusterUnavailable(f"its group has yet to be found in {gitlab.url}, where its number may be another's")
@@ -75,7 +69,7 @@ async def install(
 
     pushed = found.pushed if before and before.key == parent.key else None
     route_id = url_id(resource, parent, world)
-    secrets = await Rotation.load(resource, spec, found, parent, route_id, pushed, version, world)
+    secrets = await Rotation.load(resource, spec, found, gitlab, parent, route_id, pushed, world)
     desired = desired_for(resource, spec, parent, world)
     keep = kept(desired, observed, pushed)
     observing = spec.adoption_policy == "Observe"
@@ -83,7 +77,7 @@ async def install(
         await secrets.begin(keep)
         # Receivers know a hook, and a secret, before GitLab does: its first delivery is welcome. Until GitLab has been
         # seen to sign, they take the token too.
-        published = await _publish(resource, gitlab.url, parent, secrets, published, world)
+        published = await _publish(secrets, published)
     secret, verification = await secrets.aim(keep)
     plan = make_plan(
         desired,
@@ -98,8 +92,7 @@ async def install(
     async def recreate() -> ObservedHook:
         assert found.hook is not None
         await gitlab.delete_hook(parent, found.hook.id)
-        anew = Plan((Create(desired.attributes),), None)
-        made, how = await _act(gitlab, parent, anew, secret, verification, secrets)
+        made, how = await _act(Plan((Create(desired.attributes),), None), secret, verification, secrets)
         secrets.given(Pushed(made.id, secret.generation, how))
         return made
 
@@ -109,41 +102,33 @@ async def install(
         if not found.pending:
             await deliveries.prove(resource, ours, found, world)
         return
-    hook, verification = await _act(gitlab, parent, plan, secret, verification, secrets)
+    hook, verification = await _act(plan, secret, verification, secrets)
     found.hook = hook
     if before and before.key != parent.key and found.single:
         await remove(gitlab, before, desired_for(resource, spec, before, world), found.pushed)
         await world.directory.withdraw(url_id(resource, before, world))
     found.parent = parent
     secrets.given(Pushed(hook.id, secret.generation, verification))
-    await _conclude(gitlab, parent, hook, secret, verification, secrets)
-    await _publish(resource, gitlab.url, parent, secrets, published, world)
+    await _conclude(hook, secret, verification, secrets)
+    await _publish(secrets, published)
     await deliveries.prove(resource, ours, found, world)
     await repair(resource, ours, found, world)
 
 
-async def _conclude(
-    gitlab: GitLab,
-    parent: Parent,
-    hook: ObservedHook,
-    secret: HookSecret,
-    verification: Verification,
-    secrets: Rotation,
-) -> None:
+async def _conclude(hook: ObservedHook, secret: HookSecret, verification: Verification, secrets: Rotation) -> None:
     """Ends a rotation, once it is proven and its overlap is over; that of a group's projects its group ends."""
-    if await secrets.prove(gitlab, hook) and not secrets.led:
+    if await secrets.prove(hook) and not secrets.led:
         if verification == "SigningToken" and hook.present("token"):  # it was left there until the signature is proven
-            secrets.found.hook = await gitlab.update_hook(parent, hook.id, secret.attributes(verification))
+            attributes = secret.attributes(verification)
+            secrets.found.hook = await secrets.gitlab.update_hook(secrets.parent, hook.id, attributes)
         await secrets.drop()
 
 
-async def _publish(
-    resource: Resource, instance: str, parent: Parent, secrets: Rotation, known: Route | None, world: World
-) -> Route:
+async def _publish(of: Rotation, known: Route | None) -> Route:
     """Tells receivers what is accepted now, unless that is what they know."""
-    route = _route(resource, instance, parent, secrets.secrets, world, verification=secrets.weakest)
+    route = _route(of.resource, of.gitlab.url, of.parent, of.secrets, of.world, verification=of.weakest)
     if route != known:
-        await world.directory.publish(route)
+        await of.world.directory.publish(route)
     return route
 
 
@@ -184,15 +169,10 @@ async def found_at(gitlab: GitLab, spec: ProjectSpec) -> Parent:
 
 
 async def _act(
-    gitlab: GitLab,
-    parent: Parent,
-    plan: Plan,
-    secret: HookSecret,
-    verification: Verification,
-    secrets: Rotation,
+    plan: Plan, secret: HookSecret, verification: Verification, secrets: Rotation
 ) -> tuple[ObservedHook, Verification]:
     """Does what the plan says. Returns the hook as it now is, and how its deliveries are verified."""
-    hook, found = plan.keep, secrets.found
+    hook, found, gitlab, parent = plan.keep, secrets.found, secrets.gitlab, secrets.parent
     attributes = secrets.attributes(secret, verification)
     for action in plan.actions:
         match action:

@@ -29,6 +29,7 @@ from gitpulse_operator.domain.plan import Pushed
 from gitpulse_operator.domain.revival import triggers
 from gitpulse_operator.domain.rotation import Decision, Facts, Wish
 from gitpulse_operator.domain.spec import ProjectSpec
+from gitpulse_operator.domain.versions import parse_version
 from gitpulse_operator.errors import (
     ClusterUnavailable,
     HookSecretMissing,
@@ -57,6 +58,7 @@ class Rotation:
     resource: Resource
     spec: ProjectSpec
     found: Findings
+    gitlab: GitLab
     parent: Parent
     route_id: str
     pushed: Pushed | None
@@ -81,10 +83,10 @@ class Rotation:
         resource: Resource,
         spec: ProjectSpec,
         found: Findings,
+        gitlab: GitLab,
         parent: Parent,
         route_id: str,
         pushed: Pushed | None,
-        version: tuple[int, int],
         world: World,
     ) -> Rotation:
         """Reads what there is; makes the first generation if there is none."""
@@ -96,7 +98,7 @@ class Rotation:
             brought = held[0].material if held[0].brought else None
         else:
             raise ClusterUnavailable("its group has no secret yet")
-        verification = _verification(spec, brought, pushed, version)
+        verification = _verification(spec, brought, pushed, parse_version(await gitlab.version()))
         (feedback,) = await world.directory.feedback(route_id)
         if not held:
             # In place of a Secret that was lost comes a number that nothing speaks of yet.
@@ -104,7 +106,8 @@ class Rotation:
             held = [_made(number, brought, world)]
             data = held[0].entry
             await world.cluster.create_secret(resource, secret_name(resource.ref.name), data)
-        return cls(resource, spec, found, parent, route_id, pushed, brought, verification, world, data, held, feedback)
+        place = gitlab, parent, route_id
+        return cls(resource, spec, found, *place, pushed, brought, verification, world, data, held, feedback)
 
     @property
     def secrets(self) -> list[HookSecret]:
@@ -182,8 +185,9 @@ class Rotation:
     def attributes(self, secret: HookSecret, verification: Verification) -> dict[str, str]:
         """What GitLab is sent: while a signature takes the place of the token, both."""
         sent = secret.attributes(verification)
-        if self.leaves_token(verification) and (old := self._pushed_secret()) and self._was("Token"):
-            sent["token"] = old.token
+        pushed = self.pushed
+        if self.leaves_token(verification) and pushed and pushed.verification == "Token":
+            sent["token"] = next((it.token for it in self.secrets if it.generation == pushed.generation), "")
         return sent
 
     def leaves_token(self, verification: Verification) -> bool:
@@ -204,12 +208,12 @@ class Rotation:
         self.pushed = self.found.pushed = pushed
         self._stand(rotation.decide(self._facts(self.found.hook)))
 
-    async def prove(self, gitlab: GitLab, hook: ObservedHook) -> bool:
+    async def prove(self, hook: ObservedHook) -> bool:
         """Looks for a delivery with the new generation, or asks for one. Returns whether the old ones may go."""
         (self.feedback,) = await self.world.directory.feedback(self.route_id)
         decision = rotation.decide(self._facts(hook))
         if decision.step == "Test":
-            trouble, again = await self._test(gitlab, hook)
+            trouble, again = await self._test(hook)
             (self.feedback,) = await self.world.directory.feedback(self.route_id)
             decision = rotation.decide(self._facts(hook))
             if decision.step == "Test" and trouble:
@@ -271,13 +275,6 @@ class Rotation:
         self.found.standing = decision.standing
         self.found.again = self.turn if decision.again is None else decision.again
 
-    def _was(self, verification: Verification) -> bool:
-        return self.pushed is not None and self.pushed.verification == verification
-
-    def _pushed_secret(self) -> HookSecret | None:
-        pushed = self.pushed.generation if self.pushed else None
-        return next((secret for secret in self.secrets if secret.generation == pushed), None)
-
     async def _change(self, changes: Mapping[str, bytes | None]) -> None:
         name = secret_name(self.resource.ref.name)
         await self.world.cluster.change_secret(self.resource, name, self.data, changes)
@@ -296,12 +293,12 @@ class Rotation:
                 break
         return behind
 
-    async def _test(self, gitlab: GitLab, hook: ObservedHook) -> tuple[str, float]:
+    async def _test(self, hook: ObservedHook) -> tuple[str, float]:
         """Asks for test deliveries until one is taken. Returns what was in the way of the last one, and a pause."""
         trouble = ""
         for trigger in triggers(hook.attributes):
             try:
-                attempt = await gitlab.test_hook(self.parent, hook.id, trigger)
+                attempt = await self.gitlab.test_hook(self.parent, hook.id, trigger)
             except RateLimited as error:
                 return "GitLab asks for fewer of them", error.retry_after or 0.0
             except OperatorError as error:
