@@ -2,88 +2,75 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 from gitpulse_operator.domain.conditions import READY, RECONCILING, SECRET_CURRENT, STALLED, find
 from gitpulse_operator.domain.spec import parse_project
 from gitpulse_operator.errors import SpecInvalid
 from gitpulse_operator.metrics import RESOURCES, ROTATING, ROTATIONS_STUCK, SECRET_DUE, TOKEN_EXPIRES
-from gitpulse_operator.names import CONNECTION, PROJECT
+from gitpulse_operator.names import CONNECTION, PLURALS, PROJECT
 from gitpulse_operator.reconcile.resource import Body, Ref, Resource, mapping
 
 STATES = ("ready", "reconciling", "stalled", "other")
 
 
+class _Left(NamedTuple):
+    """How the last run left a resource."""
+
+    state: str
+    rotating: bool
+    stuck: bool
+    due: float | None
+
+
 class Tally:
-    """Knows of each resource how its last run left it."""
+    """Knows of each resource how its last run left it; Prometheus reads the sums, in another thread."""
 
     def __init__(self) -> None:
-        self._states: dict[Ref, str] = {}
-        self._numbers: Counter[tuple[str, str | None]] = Counter()
-        self._under_way: set[Ref] = set()
-        self._stuck: set[Ref] = set()
-        self._due: dict[Ref, float] = {}
-        self._expire: set[Ref] = set()
-        SECRET_DUE.set_function(self._next_due)
+        self._known: dict[Ref, _Left] = {}
+        SECRET_DUE.set_function(lambda: min((left.due for left in self._all() if left.due), default=0.0))
+        ROTATING.set_function(lambda: sum(left.rotating for left in self._all()))
+        ROTATIONS_STUCK.set_function(lambda: sum(left.stuck for left in self._all()))
+        for kind in PLURALS:
+            for state in STATES:
+                RESOURCES.labels(kind, state).set_function(partial(self._count, kind, state))
 
     def note(self, resource: Resource, status: Body) -> None:
         """Takes over what a run has found."""
         ref, conditions = resource.ref, status.get("conditions")
         entries = [mapping(entry) for entry in conditions] if isinstance(conditions, list) else []
-        self._is(ref, _state(entries))
         current = find(entries, SECRET_CURRENT)
-        _keep(self._stuck, ref, current is not None and current.status == "False")
-        _keep(self._under_way, ref, mapping(status.get("secret")).get("phase", "Stable") != "Stable")
-        self._show_rotations()
-        if ref.kind == PROJECT:
-            self._due.pop(ref, None)
-            if due := _due(resource, status):
-                self._due[ref] = due
-        if ref.kind == CONNECTION:
-            self._expires(ref, status.get("tokenExpiresAt"))
+        self._known[ref] = _Left(
+            _state(entries),
+            rotating=mapping(status.get("secret")).get("phase", "Stable") != "Stable",
+            stuck=current is not None and current.status == "False",
+            due=_due(resource, status) if ref.kind == PROJECT else None,
+        )
+        _show_expiry(ref, status.get("tokenExpiresAt"))
 
     def forget(self, ref: Ref) -> None:
         """Leaves out a resource that is gone."""
-        self._is(ref, None)
-        self._under_way.discard(ref)
-        self._stuck.discard(ref)
-        self._show_rotations()
-        self._due.pop(ref, None)
-        self._expires(ref, None)
+        self._known.pop(ref, None)
+        _show_expiry(ref, None)
 
-    def _is(self, ref: Ref, state: str | None) -> None:
-        before = self._states.pop(ref, None)
-        if state:
-            self._states[ref] = state
-        if before == state:
-            return
-        self._numbers[ref.kind, before] -= 1
-        self._numbers[ref.kind, state] += 1
-        for each in STATES:
-            RESOURCES.labels(ref.kind, each).set(self._numbers[ref.kind, each])
+    def _all(self) -> list[_Left]:
+        return list(self._known.values())
 
-    def _expires(self, ref: Ref, when: object) -> None:
-        name = f"{ref.namespace}/{ref.name}"
-        if isinstance(when, str):
-            self._expire.add(ref)
-            TOKEN_EXPIRES.labels(name).set(datetime.fromisoformat(when).timestamp())
-        elif ref in self._expire:
-            self._expire.remove(ref)
+    def _count(self, kind: str, state: str) -> int:
+        return sum(ref.kind == kind and left.state == state for ref, left in list(self._known.items()))
+
+
+def _show_expiry(ref: Ref, when: object) -> None:
+    name = f"{ref.namespace}/{ref.name}"
+    if ref.kind == CONNECTION and isinstance(when, str):
+        TOKEN_EXPIRES.labels(name).set(datetime.fromisoformat(when).timestamp())
+    elif ref.kind == CONNECTION:
+        with contextlib.suppress(KeyError):
             TOKEN_EXPIRES.remove(name)
-
-    def _next_due(self) -> float:
-        """Is called in another thread."""
-        return min(list(self._due.values()), default=0.0)
-
-    def _show_rotations(self) -> None:
-        ROTATING.set(len(self._under_way))
-        ROTATIONS_STUCK.set(len(self._stuck))
-
-
-def _keep(refs: set[Ref], ref: Ref, there: bool) -> None:
-    (refs.add if there else refs.discard)(ref)
 
 
 def _state(conditions: Sequence[Body]) -> str:

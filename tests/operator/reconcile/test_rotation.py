@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from gitpulse_operator.domain.conditions import timestamp
-from gitpulse_operator.metrics import ROTATIONS_STUCK
 from gitpulse_service.contract import DIRECTORY_ACKS, feedback_key
 from gitpulse_sim import discussions
 from gitpulse_sim.deliver import Event
@@ -208,12 +208,12 @@ async def test_a_proof_that_does_not_come_shows(live, caplog, gitlab_is_down):
     assert conditions(done["website"])["SecretCurrent"] == ("False", "RotationStuck")
     assert conditions(done["website"])["Ready"][0] == ("False" if gitlab_is_down else "True")
     assert "RotationStuck: Rotating to generation 2 (Pushed)" in caplog.text
-    assert ROTATIONS_STUCK._value.get() == 1
+    assert REGISTRY.get_sample_value("gitpulse_rotations_stuck") == 1
     assert [c.generation for c in live.route_of(hook).credentials] == [2, 1], "both are accepted until it is proven"
     live.simulator.world.faults.clear()
     await live.run()
     assert secret(live)["phase"] == "Proven"
-    assert ROTATIONS_STUCK._value.get() == 0
+    assert REGISTRY.get_sample_value("gitpulse_rotations_stuck") == 0
 
 
 @pytest.mark.parametrize("how", ["refused", "disabled"])
