@@ -36,6 +36,9 @@ class Condition:
     """Of one that was found in a status: its `lastTransitionTime`."""
 
 
+TOKEN_ACCEPTED = Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token.")
+
+
 def find(conditions: Iterable[Mapping[str, object]], kind: str) -> Condition | None:
     """The condition of this type among those of a status."""
     for entry in conditions:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitpulse_operator.domain.conditions import (
-    CREDENTIALS_VALID,
     DELIVERING,
     HOOK_INSTALLED,
     READY,
     RECONCILING,
+    TOKEN_ACCEPTED,
     Condition,
     failure,
     find,
@@ -129,7 +129,7 @@ def add_up(statuses: Mapping[int, Status]) -> Sum:
     arrives = [found for status in statuses.values() if (found := _of(status, DELIVERING))]
     conditions = [
         *_ready(len(statuses), pending, counts["installed"], failing, passing=passing),
-        Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token."),
+        TOKEN_ACCEPTED,
         _delivering(arrives),
     ]
     return Sum(len(statuses), pending, counts, failing, conditions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitpulse_operator.domain.conditions import CREDENTIALS_VALID, READY, Condition, failure, find, to_status
+from gitpulse_operator.domain.conditions import CREDENTIALS_VALID, READY, Condition, failure, find
 from gitpulse_operator.errors import CredentialsError, InsufficientScope, OperatorError
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Outcome, Resource
@@ -24,12 +24,7 @@ async def reconcile_connection(resource: Resource, world: World) -> Outcome:
     except OperatorError as caught:
         error = caught
         conditions = _bad(resource, caught)
-    status["conditions"] = to_status(
-        conditions, before=resource.conditions, generation=resource.generation, now=world.clock()
-    )
-    status["observedGeneration"] = resource.generation
-    if resource.requested:
-        status["lastHandledReconcileAt"] = resource.requested
+    status |= resource.answer(conditions, world.clock())
     if resource.rotation_requested:
         status["lastHandledRotateAt"] = resource.rotation_requested
     return Outcome(status, error=error)

@@ -13,11 +13,11 @@ from gitpulse_operator.domain.conditions import (
     RECONCILING,
     SECRET_CURRENT,
     STALLED,
+    TOKEN_ACCEPTED,
     Condition,
     failure,
     find,
     timestamp,
-    to_status,
 )
 from gitpulse_operator.domain.fleet import MOST_SHOWN
 from gitpulse_operator.domain.rotation import secret_current
@@ -37,11 +37,7 @@ def outcome(
     """The whole status, and what is worth an Event. `deadline`: how long a phase of a rotation may take."""
     conditions = [*conditions, *_secret(resource, found, now, deadline)]
     by_projects = found.group_mode == "ProjectHooks"
-    status: dict[str, object] = {
-        "observedGeneration": resource.generation,
-        "conditions": to_status(conditions, before=resource.conditions, generation=resource.generation, now=now),
-        "hooks": _counts(found, conditions),
-    }
+    status = resource.answer(conditions, now) | {"hooks": _counts(found, conditions)}
     if found.sum:
         status["hooks"] = dict(found.sum.counts)
         if found.sum.failing:
@@ -70,8 +66,6 @@ def outcome(
         status["repair"] = found.repair
     if revivals := _revivals(resource, found, now):
         status["revivals"] = revivals
-    if resource.requested:
-        status["lastHandledReconcileAt"] = resource.requested
     status |= {ANSWERED[asker]: value for asker, value in found.rotations_answered.items() if value is not None}
     notes = [note for kind in (READY, SECRET_CURRENT) for note in _transition(resource, conditions, kind)]
     return Outcome(status, [*found.notes, *notes], error, found.again, found.wake)
@@ -90,7 +84,7 @@ def installed(found: Findings) -> list[Condition]:
     there = f"Hook {found.hook.id} of {found.parent.path} is as desired."
     parts = [
         Condition(HOOK_INSTALLED, "True", "Installed", there),
-        Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token."),
+        TOKEN_ACCEPTED,
         found.delivering,
     ]
     if found.delivering.status != "False":
@@ -106,7 +100,7 @@ def observed(found: Findings) -> list[Condition]:
     return [
         Condition(READY, "False", "WouldChange", text),
         Condition(HOOK_INSTALLED, "True" if there else "False", "WouldChange", text),
-        Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token."),
+        TOKEN_ACCEPTED,
     ]
 
 
@@ -127,7 +121,7 @@ def failed(resource: Resource, found: Findings, error: OperatorError) -> list[Co
     if isinstance(error, CredentialsError):
         credentials = Condition(CREDENTIALS_VALID, "False", error.reason, text)
     elif found.credentials_valid:
-        credentials = Condition(CREDENTIALS_VALID, "True", "TokenAccepted", "GitLab accepts the connection's token.")
+        credentials = TOKEN_ACCEPTED
     elif credentials is None:
         credentials = Condition(CREDENTIALS_VALID, "Unknown", error.reason, "GitLab has not been asked yet.")
     known = find(resource.conditions, DELIVERING)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from gitpulse_operator.domain.conditions import Condition, to_status
 from gitpulse_operator.errors import OperatorError
 from gitpulse_operator.names import FINALIZER, RECONCILE_REQUESTED, ROTATE_REQUESTED
 
@@ -86,6 +87,12 @@ class Resource:
     def wishes(self) -> tuple[object, ...]:
         """What a run answers to: when it changes, another one is due."""
         return self.uid, self.generation, self.requested, self.rotation_requested, self.held
+
+    def answer(self, conditions: Sequence[Condition], now: datetime) -> dict[str, object]:
+        """What each status says: these conditions, and to what they are the answer."""
+        entries = to_status(conditions, before=self.conditions, generation=self.generation, now=now)
+        asked: Body = {"lastHandledReconcileAt": self.requested} if self.requested else {}
+        return {"observedGeneration": self.generation, "conditions": entries, **asked}
 
     def waited(self, now: datetime) -> float:
         """Seconds since it was deleted; 0: it is not."""

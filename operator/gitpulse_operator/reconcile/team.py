@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict
 from dataclasses import asdict
 
-from gitpulse_operator.domain.conditions import READY, Condition, failure, to_status
+from gitpulse_operator.domain.conditions import READY, Condition, failure
 from gitpulse_operator.domain.spec import TeamSpec, parse_team
 from gitpulse_operator.errors import AliasTaken, NameTaken, OperatorError, SpecInvalid
 from gitpulse_operator.reconcile.ports import World
@@ -26,13 +26,7 @@ async def reconcile_team(resource: Resource, world: World) -> Outcome:
     except OperatorError as caught:
         error = caught
         conditions = [*failure(reason=caught.reason, message=str(caught), passing=caught.retryable)]
-    status["conditions"] = to_status(
-        conditions, before=resource.conditions, generation=resource.generation, now=world.clock()
-    )
-    status["observedGeneration"] = resource.generation
-    if resource.requested:
-        status["lastHandledReconcileAt"] = resource.requested
-    return Outcome(status, error=error)
+    return Outcome(status | resource.answer(conditions, world.clock()), error=error)
 
 
 def record(name: str, spec: TeamSpec, namespace: str = "") -> Team:
