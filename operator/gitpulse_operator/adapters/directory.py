@@ -87,20 +87,15 @@ class RedisDirectory:
             await self._run(together.execute())
 
     async def grant(self, access: Access) -> None:
-        """Lets workers ask a GitLab through this connection."""
-        known = cast("bytes | None", await self._run(self._redis.hget(ACCESSES, access.name)))
-        if not self._is(access, known):
-            await self._run(self._redis.hset(ACCESSES, access.name, cast("Any", seal(self._key, access))))
+        await self._put(ACCESSES, access)
 
     async def revoke(self, name: str) -> None:
         await self._run(self._redis.hdel(ACCESSES, name))
 
     async def mark_complete(self) -> None:
-        """Says that every route that we know is published: what is not there is not ours."""
         await self._run(cast("Any", self._redis.hset(DIRECTORY_SHARDS, self._shard, str(self._shards))))
 
     async def is_complete(self) -> bool:
-        """Whether that was said; not so in a Redis that has lost its data."""
         said = cast("bytes | None", await self._run(self._redis.hget(DIRECTORY_SHARDS, self._shard)))
         return said is not None and int(said) == self._shards
 
@@ -114,7 +109,6 @@ class RedisDirectory:
         return {receiver: (version, int(time)) for receiver, (version, time) in split.items()}
 
     async def feedback(self, *hook_ids: str) -> list[Feedback]:
-        """What receivers have noted about each of these hooks, in one go."""
         async with self._redis.pipeline(transaction=False) as all_of_them:
             for hook_id in hook_ids:
                 all_of_them.hgetall(feedback_key(hook_id))
@@ -123,14 +117,12 @@ class RedisDirectory:
         return [_feedback(*each) for each in zip(found[::2], found[1::2], strict=True)]
 
     async def note_off(self, hook_id: str, last: int) -> None:
-        """Notes that GitLab drops what happens since `last` (Unix milliseconds; 0: now), if it is not noted yet."""
         async with self._redis.pipeline(transaction=True) as both:
             both.hsetnx(feedback_key(hook_id), "off", str(last or time.time_ns() // 1_000_000))
             both.persist(feedback_key(hook_id))  # until the next delivery
             await self._run(both.execute())
 
     async def hand_over(self, request: Backfill) -> None:
-        """Asks workers for a backfill, in place of one of the same hook that they are not done with."""
         async with self._redis.pipeline(transaction=True) as together:
             together.hset(BACKFILLS, request.name, cast("Any", msgspec.json.encode(request)))
             together.hset(FILLINGS, request.name, cast("Any", msgspec.json.encode(Filling.begun(request))))
@@ -150,11 +142,14 @@ class RedisDirectory:
         return [(namespace, name) for key in keys for namespace, _, name in [key.decode().partition("/")]]
 
     async def publish_team(self, team: Team) -> None:
-        if not self._is(team, await self._run(self._redis.hget(TEAMS, team.key))):
-            await self._run(self._redis.hset(TEAMS, team.key, cast("Any", seal(self._key, team))))
+        await self._put(TEAMS, team)
 
     async def withdraw_team(self, namespace: str, name: str) -> None:
         await self._run(self._redis.hdel(TEAMS, f"{namespace}/{name}"))
+
+    async def _put(self, place: str, record: Sealed) -> None:
+        if not self._is(record, await self._run(self._redis.hget(place, record.key))):
+            await self._run(self._redis.hset(place, record.key, cast("Any", seal(self._key, record))))
 
     def _is(self, record: Sealed, sealed: bytes | None) -> bool:
         try:

@@ -62,8 +62,7 @@ def _begins(resource: Resource, found: Findings, feedback: Feedback, before: Map
     ):  # somebody had deleted it
         return feedback.last // 1000
     lost = before.get("state") == "Running" and not feedback.backfill
-    asked = resource.requested is not None and resource.requested != status.get("lastHandledReconcileAt")
-    if isinstance(since, str) and (lost or (before.get("state") == "Failed" and asked)):
+    if isinstance(since, str) and (lost or (before.get("state") == "Failed" and resource.asked)):
         return int(datetime.fromisoformat(since).timestamp())
     return None
 

@@ -64,8 +64,7 @@ async def _look(resource: Resource, hook: Hook, shown: ObservedHook, feedback: F
             memory.sure()
         return None
     in_trouble = before is not None and before.status == "False"
-    asked = resource.requested is not None and resource.requested != resource.status.get("lastHandledReconcileAt")
-    if not (in_trouble or asked or memory.may_look(world.clock())):
+    if not (in_trouble or resource.asked or memory.may_look(world.clock())):
         return None
     if parse_version(await hook.gitlab.version()) < LOGS_SINCE:
         return Log(readable=False)

@@ -108,8 +108,7 @@ def hold(resource: Resource, world: World) -> None:
     """Lets the members know of a spec by which nothing is to be done."""
     for ref in world.inventory.members(resource.ref):
         body = world.inventory.get(ref) or {}
-        status, leaving = mapping(body.get("status")), mapping(body.get("metadata")).get("deletionTimestamp")
-        world.inventory.put(ref, _body(resource, ref.member, status, leaving if isinstance(leaving, str) else None))
+        world.inventory.put(ref, _body(resource, ref.member, mapping(body.get("status")), _leaving(body)))
 
 
 async def remove_all(resource: Resource, found: Findings, world: World) -> None:
@@ -185,10 +184,10 @@ def _enlist(resource: Resource, instance: str, projects: list[Parent], world: Wo
 def _send_off(ref: Ref, world: World) -> list[Ref]:
     """The next run over it takes its hook away. Returns whom to wake for that."""
     body = world.inventory.get(ref) or {}
-    meta = mapping(body.get("metadata"))
-    if meta.get("deletionTimestamp"):
+    if _leaving(body):
         return []
-    world.inventory.put(ref, {**body, "metadata": {**meta, "deletionTimestamp": timestamp(world.clock())}})
+    meta = {**mapping(body.get("metadata")), "deletionTimestamp": timestamp(world.clock())}
+    world.inventory.put(ref, {**body, "metadata": meta})
     return [ref]
 
 
@@ -221,14 +220,13 @@ def _body(resource: Resource, project: int, status: Body, leaving: str | None) -
 def _members(resource: Resource, world: World) -> Mapping[int, tuple[Status, str | None]]:
     """Project id -> its status, and since when it is on its way out, if it is."""
     bodies = {ref.member: world.inventory.get(ref) or {} for ref in world.inventory.members(resource.ref)}
-    return {
-        project: (mapping(body.get("status")), _text(mapping(body.get("metadata")).get("deletionTimestamp")))
-        for project, body in bodies.items()
-    }
+    return {project: (mapping(body.get("status")), _leaving(body)) for project, body in bodies.items()}
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _leaving(body: Body) -> str | None:
+    """Since when it is on its way out."""
+    since = mapping(body.get("metadata")).get("deletionTimestamp")
+    return since if isinstance(since, str) else None
 
 
 def _sum(resource: Resource, world: World) -> Sum:

@@ -5,6 +5,9 @@ The operator on Kubernetes and the one that is fed from a folder both go this wa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from gitpulse_operator.domain.conditions import Condition
 from gitpulse_operator.domain.spec import ProjectSpec, parse_project
 from gitpulse_operator.errors import CredentialsError, Forbidden, OperatorError, TargetNotFound
 from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
@@ -19,7 +22,7 @@ from gitpulse_service.contract import Route
 async def reconcile_project(resource: Resource, world: World) -> Outcome:
     """Makes GitLab have exactly the hooks that the resource asks for, and receivers know them. Raises nothing."""
     found = Findings.remembered(resource)
-    deadline = world.pace.deadline
+    error: OperatorError | None = None
     try:
         published = await keep_route(resource, found, world)
         await group.keep_routes(resource, found, world)
@@ -27,12 +30,13 @@ async def reconcile_project(resource: Resource, world: World) -> Outcome:
         if spec.suspend:
             found.standing = None
             group.hold(resource, world)
-            return report.outcome(resource, found, report.suspended(resource), world.clock(), deadline)
-        await _follow(resource, spec, found, published, world)
-    except OperatorError as error:
-        return report.outcome(resource, found, report.failed(resource, found, error), world.clock(), deadline, error)
-    conditions = report.followed(found) or (report.observed(found) if found.pending else report.installed(found))
-    return report.outcome(resource, found, conditions, world.clock(), deadline)
+            conditions: Sequence[Condition] = report.suspended(resource)
+        else:
+            await _follow(resource, spec, found, published, world)
+            conditions = report.followed(found)
+    except OperatorError as caught:
+        error, conditions = caught, report.failed(resource, found, caught)
+    return report.outcome(resource, found, conditions, world.clock(), world.pace.deadline, error)
 
 
 async def _follow(

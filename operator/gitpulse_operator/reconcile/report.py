@@ -71,12 +71,14 @@ def outcome(
     return Outcome(status, [*found.notes, *notes], error, found.again, found.wake)
 
 
-def followed(found: Findings) -> list[Condition]:
-    """What the projects of a group add up to; empty where a single hook is looked after."""
-    return list(found.sum.conditions) if found.sum else []
+def followed(found: Findings) -> Sequence[Condition]:
+    """The run has come to its end."""
+    if found.sum:
+        return found.sum.conditions
+    return _observed(found) if found.pending else _installed(found)
 
 
-def installed(found: Findings) -> list[Condition]:
+def _installed(found: Findings) -> list[Condition]:
     """All is as desired; whether it also delivers decides if it is ready."""
     assert found.parent is not None
     assert found.hook is not None
@@ -93,7 +95,7 @@ def installed(found: Findings) -> list[Condition]:
     return [*failure(reason=reason, message=text, passing=found.revivable), *parts]
 
 
-def observed(found: Findings) -> list[Condition]:
+def _observed(found: Findings) -> list[Condition]:
     """`adoptionPolicy: Observe` and something is not as desired."""
     text = f'`adoptionPolicy` is "Observe". It would: {"; ".join(str(action) for action in found.pending)}.'
     there = found.hook is not None

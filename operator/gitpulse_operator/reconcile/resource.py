@@ -104,6 +104,11 @@ class Resource:
         return self.annotations.get(RECONCILE_REQUESTED)
 
     @property
+    def asked(self) -> bool:
+        """Whether no run has answered that yet."""
+        return self.requested is not None and self.requested != self.status.get("lastHandledReconcileAt")
+
+    @property
     def rotation_requested(self) -> str | None:
         """The value by which a new secret was last asked for."""
         return self.annotations.get(ROTATE_REQUESTED)

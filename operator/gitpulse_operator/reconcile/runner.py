@@ -140,7 +140,11 @@ class Runner:
         if not resource.ref.member:
             self._tally.note(resource, outcome.status)
         if patch := merge_patch(resource.status, outcome.status):
-            after = self._write(resource, patch) if resource.ref.member else await self._write_out(resource, patch)
+            if resource.ref.member:
+                after = self._write(resource, patch)
+            else:
+                STATUS_WRITES.labels(kind).inc()
+                after = await self._world.cluster.write_status(resource, patch)
             if after is None:  # deleted meanwhile; a project never is, our finalizer holds it
                 self._inventory.drop(resource.ref)
                 return None
@@ -156,10 +160,6 @@ class Runner:
             else:
                 await self._world.cluster.note(resource, note)
         return outcome
-
-    async def _write_out(self, resource: Resource, patch: Body) -> Body | None:
-        STATUS_WRITES.labels(resource.ref.kind).inc()
-        return await self._world.cluster.write_status(resource, patch)
 
     def _write(self, member: Resource, patch: Body) -> Body | None:
         """Of a project of a group, only the inventory has a status. The group may have told it of a new spec by now."""
