@@ -12,6 +12,7 @@ import copy
 import json
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -285,11 +286,19 @@ def _documents(file: Path) -> list[Body]:
     try:
         documents = [document for document in yaml.safe_load_all(text.decode()) if document is not None]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestInvalid(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+        raise ManifestInvalid(f"{file}: not YAML: {_wrong(error)}") from None
     for document in documents:
         if not isinstance(document, Mapping):
             raise ManifestInvalid(f"{file}: a resource must be an object")
     return documents
+
+
+def _wrong(error: Exception) -> str:
+    """What is wrong and where, without the line itself and what is quoted of it: it may be a Secret's."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    what = re.sub("'.{2,}'", "'…'", error.problem or "it cannot be read")
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {what}"
 
 
 def _secret_data(file: Path, document: Body) -> dict[str, bytes]:

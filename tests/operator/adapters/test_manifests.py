@@ -62,3 +62,11 @@ def test_what_is_damaged_is_named(folder, name):
 
 def test_the_state_of_one_file_is_beside_it(folder):
     assert state_of(folder) == state_of(folder / "api.yaml") == folder / ".gitpulse" / "state.json"
+
+
+@pytest.mark.parametrize("damaged", ['"glpat-private', "glpat-private: x", "*glpat-private", "!glpat-private x"])
+def test_what_is_no_yaml_is_told_without_the_secret_in_it(tmp_path, damaged):
+    (tmp_path / "secret.yaml").write_text(f"kind: Secret\nstringData:\n  token: {damaged}\n")
+    with pytest.raises(ManifestInvalid, match=r"secret.yaml: not YAML: line [34], column \d+: ") as caught:
+        opened(tmp_path)
+    assert "private" not in str(caught.value)
