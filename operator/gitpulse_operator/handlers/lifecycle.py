@@ -47,17 +47,16 @@ class Operator:
 
     async def start(self) -> None:
         """Raises OperatorError when Redis or Kubernetes is not there, even after a while."""
-        for wait in START_RETRIES:
+        for wait in (*START_RETRIES, None):
             try:
                 await self._start()
             except OperatorError as error:
-                if not error.retryable:
+                if wait is None or not error.retryable:
                     raise
                 logger.warning("%s (again in %.0f s)", error, wait)
                 await asyncio.sleep(wait)
             else:
                 return
-        await self._start()
 
     async def _start(self) -> None:
         async with contextlib.AsyncExitStack() as parts:

@@ -26,14 +26,6 @@ from gitpulse_operator.reconcile.rotation import NO_SIGNATURE, Rotation, stored
 from gitpulse_service.contract import WEBHOOK_PATH, Credential, Route, hook_id, installation_id
 
 
-async def keep_route(resource: Resource, found: Findings, world: World) -> Route | None:
-    """Tells receivers what is known from earlier runs, whatever GitLab and the spec are like by now."""
-    route = await known_route(resource, found, world)
-    if route:
-        await world.directory.publish(route)
-    return route
-
-
 async def known_route(resource: Resource, found: Findings, world: World) -> Route | None:
     """What receivers must know by earlier runs; None where there can be no hook yet.
 

@@ -13,7 +13,7 @@ from gitpulse_operator.errors import CredentialsError, Forbidden, OperatorError,
 from gitpulse_operator.metrics import HOOKS_LEFT_BEHIND
 from gitpulse_operator.reconcile import group, report
 from gitpulse_operator.reconcile.findings import Findings
-from gitpulse_operator.reconcile.hook import install, keep_route, known_parent, take_away
+from gitpulse_operator.reconcile.hook import install, known_parent, known_route, take_away
 from gitpulse_operator.reconcile.ports import World
 from gitpulse_operator.reconcile.resource import Note, Outcome, Resource
 from gitpulse_service.contract import Route
@@ -24,7 +24,9 @@ async def reconcile_project(resource: Resource, world: World) -> Outcome:
     found = Findings.remembered(resource)
     error: OperatorError | None = None
     try:
-        published = await keep_route(resource, found, world)
+        published = await known_route(resource, found, world)
+        if published:  # whatever GitLab and the spec are like by now
+            await world.directory.publish(published)
         await group.keep_routes(resource, found, world)
         spec = parse_project(resource.spec)
         if spec.suspend:
