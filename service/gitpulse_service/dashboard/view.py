@@ -81,8 +81,8 @@ class View:
 
     @property
     def before(self) -> Span:
-        """As long a span, just before."""
-        return Span(self.start - (self.end - self.start), self.start)
+        """As long a span, just before; shorter where there are no such years."""
+        return Span(self.start - min(self.end - self.start, self.start - datetime.min.replace(tzinfo=UTC)), self.start)
 
     @property
     def bucket(self) -> Bucket:

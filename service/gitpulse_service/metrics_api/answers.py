@@ -97,8 +97,8 @@ def as_csv(answer: Mapping[str, Any], head: Sequence[str]) -> bytes:
     rows = answer.get("items", [answer])
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys([*head, *(name for row in rows for name in row)]))
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    heads = {name: name for name in writer.fieldnames}  # names too: whose merge requests were reviewed heads a column
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in (heads, *rows))
     return text.getvalue().encode()
 
 

@@ -82,7 +82,8 @@ class When(Asked):
         """What was asked for; without a start, all before the end, or the `last` of it. Raises Problem."""
         try:
             start, end = (
-                at and (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC) for at in (self.from_, self.to)
+                at and (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(zone).astimezone(UTC)
+                for at in (self.from_, self.to)
             )
             if last:
                 end = end or datetime.now(UTC).replace(microsecond=0)

@@ -102,7 +102,7 @@ async def projects(engine: AsyncEngine) -> list[Project]:
 async def find_projects(engine: AsyncEngine, name: str, instance: str | None = None) -> list[Project]:
     """Those with this GitLab id or path: more than one where several instances have one. Raises StoreUnavailable."""
     wanted = project.c.path == name
-    if name.isdecimal() and int(name) < 2**63:
+    if name.isdecimal() and len(name) < 19:
         wanted = project.c.gitlab_id == int(name)
     if instance is not None:
         wanted = sa.and_(wanted, project.c.instance == instance.rstrip("/"))

@@ -107,6 +107,28 @@ async def test_a_spreadsheet_takes_no_name_for_a_formula(open_to):
     assert "'=Cleo()" in (await client.get(f"/people?{JANUARY}&csv=person")).text
 
 
+async def test_nor_the_name_that_heads_a_column(open_to, engine):
+    client = await open_to()
+    async with engine.begin() as connection:
+        await connection.execute(sa.update(tables.merge_request).values(author=office.CLEO))
+        await office.put(
+            connection, tables.review, project=office.WEBSITE, merge_request=0, who=office.ANN, at=office.START
+        )
+    assert (await client.get(f"/merge-requests?{JANUARY}&csv=reviews")).text.splitlines() == [
+        "Reviewer ↓ author →,'=Cleo()", "Ann Lee,1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ["/?from=0020-01-01", "/behind/commits?from=0001-01-01T00:00Z&tz=America/New_York"])
+async def test_years_that_nobody_meant_are_no_defect(open_to, asked):
+    assert (await (await open_to()).get(asked)).status_code == 422
+
+
+async def test_years_before_the_first_are_not_compared_with(open_to):
+    page = await (await open_to()).get("/?from=1000-01-01&bucket=year")
+    assert (page.status_code, "none before" in page.text) == (200, True)
+
+
 async def test_a_search_holds_in_any_case(open_to):
     client = await open_to()
     page = (await client.get(f"/people?{JANUARY}&q=LEE")).text

@@ -146,6 +146,7 @@ async def test_what_is_not_known_is_refused_by_its_name(refused, path, parameter
         ("metrics/commits", {"tz": "Mars/Olympus"}, "there is no time zone Mars/Olympus; name one like Europe/Berlin"),
         ("metrics/commits", {"tz": "../../etc/passwd"}, "there is no time zone"),
         ("metrics/commits", {"to": "0001-01-01T00:00:00+01:00"}, "within the years 1 to 9999"),
+        ("metrics/commits", {"from_": "0001-01-01T00:00Z", "tz": "America/New_York"}, "within the years 1 to 9999"),
         ("metrics/commits", {"bucket": "day", "from_": "2000-01-01"}, "ask for a shorter span, or for longer buckets"),
         ("metrics/commits", {"bucket": "year", "to": "9999-12-31"}, "well within the years 1 to 9999"),
         ("metrics/commits", {"group_by": "label"}, "commits is grouped by one of: project, person, team"),
