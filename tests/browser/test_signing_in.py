@@ -1,5 +1,8 @@
 """Signing in and out as people do: with the simulated GitLab's own page between."""
 
+import contextlib
+import sqlite3
+
 import pytest
 from playwright.sync_api import expect
 
@@ -56,3 +59,17 @@ def test_somebody_in_no_team_is_told_so_and_can_leave(guarded_site, visit, simul
     visitor.check()
     visitor.page.get_by_role("button", name="Sign out").click()
     expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+def test_whoever_is_taken_out_of_their_team_is_told_so_where_they_are(guarded_site, visit, simulator, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "empty.db", isolation_level=None)) as database:
+        database.execute("INSERT INTO team VALUES ('web', 'test', 'UTC')")
+        database.execute("INSERT INTO member VALUES ('web', 'Emeka')")
+        database.execute("INSERT INTO alias VALUES ('username', 'emeka', 'Emeka')")
+        visitor = visit(guarded_site)
+        visitor.open("/hours", status=401)
+        sign_in(visitor, simulator, "Emeka Eze")
+        expect(visitor.page.locator("#live-text")).to_have_text("Live")
+        database.execute("DELETE FROM member")
+    visitor.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("You are in no team yet")

@@ -70,6 +70,15 @@ def test_the_theme_that_was_chosen_is_remembered(site, visit):
     assert page.evaluate(background) == light
 
 
+def test_a_page_that_is_gone_back_to_is_live_again(site, visit):
+    page = visit(site).open(f"/hours?{RANGE}")
+    expect(page.locator("#live-text")).to_have_text("Live")
+    with page.expect_request("**/live"):
+        for name in ("pagehide", "pageshow"):  # as of a page that the browser kept
+            page.evaluate("name => { dispatchEvent(new PageTransitionEvent(name, {persisted: true})) }", name)
+    expect(page.locator("#live-text")).to_have_text("Live")
+
+
 def test_the_first_page_is_small_and_quick(site, visit):
     visitor = visit(site)
     sizes = []

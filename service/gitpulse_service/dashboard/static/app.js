@@ -151,6 +151,7 @@ const PAUSE = 3000; // between two renewals; the first after a quiet time comes 
 const badge = document.getElementById("live");
 let renewed = 0;
 let waiting = null;
+let live = null;
 const was = new Map($$("[data-live]").map((part) => [part.id, part.innerHTML])); // as the server said it
 
 function say(state, text) {
@@ -179,7 +180,7 @@ async function renew() {
   if (document.hidden) return;
   renewed = Date.now();
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (answer.status === 401) return location.reload(); // signed out: the page says how to sign in
+  if ([401, 403].includes(answer.status)) return location.reload(); // signed out, or of no team: the page says what to do
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (document.getElementById("empty") && !page.getElementById("empty")) return location.reload();
@@ -195,6 +196,7 @@ function renewSoon() {
 }
 
 function listen() {
+  live?.close();
   say("", "Connecting…");
   const source = new EventSource("/live");
   source.addEventListener("open", () => say("on", "Live"));
@@ -209,8 +211,11 @@ function listen() {
     setTimeout(() => badge.classList.remove("told"), 1300);
     renewSoon();
   });
-  addEventListener("pagehide", () => source.close());
+  live = source;
 }
+
+addEventListener("pagehide", () => live?.close());
+addEventListener("pageshow", (it) => { if (it.persisted && live) { listen(); renewSoon(); } }); // back to a page that slept
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden && Date.now() - renewed > PAUSE) renewSoon(); });
 showTheme();
