@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
@@ -35,10 +36,22 @@ router = APIRouter()
 
 @router.get("/teams")
 async def teams(request: Request, viewer: AnyViewer, asked: AskPage) -> Response:
-    """All of them."""
+    """All of them, or the one of the filter."""
     view = await look(request, viewer, asked)
-    known = (await places.teams(Paged.model_validate({"limit": 10_000}), viewer.caller, request, Response())).items
-    return await _list(view, "Teams", "team", [it.name for it in known])
+    listed = (await places.teams(Paged.model_validate({"limit": 10_000}), viewer.caller, request, Response())).items
+    known = [it.name for it in listed if asked.team in (None, it.name)]
+
+    async def each() -> Card:
+        """One by one: what is asked of one team's work tells of another only what people did who are in both."""
+        cards: list[Card] = [
+            await _table(await look(request, viewer, asked, team=it), "Teams", "team", [it], wide=True)()
+            for it in known
+        ]
+        rows = [row for it, card in zip(known, cards, strict=True) for row in card.rows if row[0].value == it]
+        return replace(cards[0], rows=sorted(rows, key=lambda row: -row[1].value))
+
+    card = each if view.asked.team else _table(view, "Teams", "team", known, wide=True)
+    return await board(view, "Teams", {"team": card}, search=True)
 
 
 @router.get("/people")
@@ -46,7 +59,7 @@ async def people(request: Request, viewer: AnyViewer, asked: AskPage) -> Respons
     """Whom the map of people knows, and who else did anything."""
     view = await look(request, viewer, asked)
     found = await viewer.caller.people()
-    return await _list(view, "People", "person", [it for it in found if asked.team in (None, *found[it])])
+    return await _list(view, "People", "person", [it for it in found if view.asked.team in (None, *found[it])])
 
 
 @router.get("/projects")

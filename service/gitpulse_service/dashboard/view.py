@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
@@ -25,6 +25,8 @@ RANGES = {"7d": 7, "30d": 30, "90d": 90, "1y": 365}
 DEFAULT = "30d"
 KEPT = ("range", "from", "to", "bucket", "tz", "team", "project", "instance", "bots")
 """Parameters that links keep."""
+ALL = (*KEPT, "person", "label", "largest", "q")
+"""Those that links to the same page keep too."""
 _AUTO: tuple[tuple[int, Bucket], ...] = ((45, "day"), (400, "week"))
 _LONG: Bucket = "month"
 
@@ -108,16 +110,20 @@ class View:
         """A link that keeps range and filters, but for the changes (`from_` for `from`; None takes one away)."""
         return href(self.request, path, **changes)
 
+    def again(self, **changes: str | None) -> str:
+        """A link to this page as it is, but for the changes."""
+        return href(self.request, self.request.url.path, ALL, **changes)
+
     def behind(self, metric: str, **changes: str | None) -> str:
         """The page of the objects behind a figure of this one."""
         return self.href(f"/behind/{metric}", **{**self.fixed, **changes})
 
 
-def href(request: Request, path: str, **changes: str | None) -> str:
+def href(request: Request, path: str, keep: Collection[str] = KEPT, /, **changes: str | None) -> str:
     """A link from one page to another, see `View.href`."""
     changed = {name.rstrip("_"): it for name, it in changes.items()}
     items = request.query_params.multi_items()
-    kept = [(name, it) for name, it in items if it and name in KEPT and name not in changed]
+    kept = [(name, it) for name, it in items if it and name in keep and name not in changed]
     query = urlencode([*kept, *((name, it) for name, it in changed.items() if it is not None)])
     return f"{path}?{query}" if query else path
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import html
+import io
+import re
 
 import httpx2
 import pytest
@@ -80,6 +84,37 @@ async def test_who_may_see_several_teams_sees_one_at_a_time(open_to):
     client = await open_to({"web", "ops"})
     assert "Ben Okafor" in (await client.get(f"/people?{JANUARY}")).text
     assert '<data value="7">7</data>' in (await client.get(f"/?{JANUARY}&team=web")).text
+
+
+async def table(client, path):
+    rows = csv.reader(io.StringIO((await client.get(path)).text))
+    return {row[0]: row[1] for row in rows if row[1] != "Commits"}
+
+
+async def test_a_list_has_each_ones_own_numbers_however_many_teams_are_seen(open_to):
+    client = await open_to({"web", "ops"})
+    assert ">All</option>\n<option selected>ops" not in (await client.get("/teams")).text  # one of them at a time
+    assert await table(client, f"/teams?{JANUARY}&csv=team") == {"web": "7", "ops": "2"}
+    assert await table(client, f"/people?{JANUARY}&csv=person") == {"Ben Okafor": "2"}  # of ops, as it says above
+    all_of_them = await open_to()
+    assert await table(all_of_them, f"/teams?{JANUARY}&csv=team") == {"web": "7", "ops": "2", "nobody known": "1"}
+    assert await table(all_of_them, f"/teams?{JANUARY}&csv=team&team=ops") == {"ops": "2"}
+
+
+async def test_a_page_keeps_what_it_is_about(open_to):
+    client = await open_to()
+    path = f"/behind/commits?{JANUARY}&person=Ann+Lee&label=x&largest=true&instance=https://gitlab.example.com"
+    page = (await client.get(path)).text
+    links = [html.unescape(it) for it in re.findall(r'href="(/behind/commits\?[^"]*)"', page)]
+    assert len(links) == 5  # ranges, and a year instead of nothing
+    kept = {"person": "Ann Lee", "label": "x", "largest": "true", "instance": "https://gitlab.example.com"}
+    for link in links:
+        assert kept.items() <= dict(httpx2.URL(link).params).items(), link
+    assert dict(re.findall(r'<input type="hidden" name="(.*?)" value="(.*?)">', page)) == kept
+    told = (await client.get(f"/behind/commits?{JANUARY}&person=Ann+Lee")).text
+    (link,) = re.findall(r'href="([^"]*csv=facts[^"]*)"', told)
+    rows = list(csv.DictReader(io.StringIO((await client.get(html.unescape(link))).text)))
+    assert [it["Who"] for it in rows] == ["Ann Lee"] * 5
 
 
 async def test_names_are_text_and_no_markup(open_to, engine):
