@@ -46,7 +46,7 @@ class SignIn:
         wrong += filter(
             None, (_wrong(name, given[name]) for name in ("GITPULSE_OIDC_ISSUER", "GITPULSE_DASHBOARD_URL"))
         )
-        if urlsplit(settings.dashboard_url).path:
+        if "/" in settings.dashboard_url.partition("://")[2]:
             wrong.append("GITPULSE_DASHBOARD_URL: must be a host without a path; give the dashboard a host of its own")
         if not settings.api_tokens_required:
             wrong.append("GITPULSE_API_TOKENS_REQUIRED: false has the API tell anyone what people sign in for")

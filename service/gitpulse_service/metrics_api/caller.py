@@ -97,7 +97,7 @@ class Caller:
         if self.teams is not None:
             mine = ", ".join(sorted(self.teams))
             theirs = sa.select(member.c.team).where(member.c.person == person, member.c.team.in_(self.teams))
-            if not self.teams.issuperset([name] if name else []) or (person and not await self.rows(theirs)):
+            if (name is not None and name not in self.teams) or (person is not None and not await self.rows(theirs)):
                 raise Problem(HTTPStatus.FORBIDDEN, f"you may see other teams: {mine}")
             if name is None and person is None:
                 if len(self.teams) != 1:

@@ -58,6 +58,7 @@ def test_one_of_them_wants_the_others(name):
         ({"oidc_issuer": "https://[::1"}, "GITPULSE_OIDC_ISSUER: is no URL"),
         ({"oidc_issuer": "https://gitlab.example.com:x"}, "GITPULSE_OIDC_ISSUER: is no URL"),
         ({"dashboard_url": "http://gitpulse.example.com"}, "GITPULSE_DASHBOARD_URL: must begin with https://"),
+        ({"dashboard_url": "https://[::1"}, "GITPULSE_DASHBOARD_URL: is no URL"),
         ({"dashboard_url": "https://gitpulse.example.com/in"}, "GITPULSE_DASHBOARD_URL: must be a host without a path"),
         ({"api_tokens_required": False}, "GITPULSE_API_TOKENS_REQUIRED: false"),
     ],
