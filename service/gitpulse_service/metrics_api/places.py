@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from gitpulse_service.errors import ServiceError
 from gitpulse_service.metrics_api import models
 from gitpulse_service.metrics_api.answers import ANSWERS, AnswerRoute, page
 from gitpulse_service.metrics_api.caller import AnyCaller
@@ -99,8 +101,11 @@ async def live(caller: AnyCaller) -> AsyncIterator[ServerSentEvent]:
 
     It comes within a second after a delivery. A comment every 15 s keeps the connection open.
     """
-    async for keys, kinds in caller.parts.hub.read():
-        if not await caller.still():
-            return
-        if names := await caller.names(keys):
-            yield ServerSentEvent(event="counted", data={"projects": sorted(names.values()), "kinds": sorted(kinds)})
+    with contextlib.suppress(ServiceError):  # it ends where the database is away; browsers come back by themselves
+        async for keys, kinds in caller.parts.hub.read():
+            if not await caller.still():
+                return
+            if names := await caller.names(keys):
+                yield ServerSentEvent(
+                    event="counted", data={"projects": sorted(names.values()), "kinds": sorted(kinds)}
+                )

@@ -9,9 +9,11 @@ import time
 
 import pytest
 
+from gitpulse_service.errors import StoreUnavailable
 from gitpulse_service.log.connection import connect
 from gitpulse_service.log.live import Live
-from gitpulse_service.metrics_api.live import Hub
+from gitpulse_service.metrics_api import Hub, Parts, places
+from gitpulse_service.metrics_api.caller import Caller
 from gitpulse_service.receiver.server import GRACE
 from gitpulse_service.store import keys, tables, tokens
 from harness import office
@@ -139,6 +141,20 @@ async def test_a_slow_reader_is_told_all_at_once():
     await hub.run()
     assert await waiting == (frozenset(range(7)), frozenset(["kind0", "kind1", "kind2"]))
     await reader.aclose()
+
+
+async def test_a_database_that_goes_away_ends_the_stream_and_is_no_defect():
+    async def updates():
+        yield frozenset([1]), frozenset(["push"])
+
+    async def away():
+        raise StoreUnavailable("it is away")
+
+    hub = Hub(updates)
+    reading = asyncio.ensure_future(anext(places.live(Caller(Parts(None, True, hub), None, away)), "ended"))
+    await asyncio.sleep(0)
+    await hub.run()
+    assert await reading == "ended"
 
 
 async def test_who_left_is_not_kept():
