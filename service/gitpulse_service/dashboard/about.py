@@ -16,9 +16,7 @@ from gitpulse_service.dashboard.door import AnyViewer
 from gitpulse_service.dashboard.overview import STATUSES
 from gitpulse_service.dashboard.pages import board
 from gitpulse_service.dashboard.view import AskPage, View, look
-from gitpulse_service.metrics_api import places
 from gitpulse_service.metrics_api.problems import Problem
-from gitpulse_service.metrics_api.questions import Paged
 from gitpulse_service.store.queries import names
 
 Group = Literal["project", "person", "team"]
@@ -38,8 +36,7 @@ router = APIRouter()
 async def teams(request: Request, viewer: AnyViewer, asked: AskPage) -> Response:
     """All of them, or the one of the filter."""
     view = await look(request, viewer, asked)
-    listed = (await places.teams(Paged.model_validate({"limit": 10_000}), viewer.caller, request, Response())).items
-    known = [it.name for it in listed if asked.team in (None, it.name)]
+    known = [it for it in await viewer.caller.zones() if asked.team in (None, it)]
 
     async def each() -> Card:
         """One by one: what is asked of one team's work tells of another only what people did who are in both."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -118,15 +118,23 @@ TILES: Mapping[str, tuple[str, str, Literal["more", "less"] | None]] = {
     "job_success_rate": ("Job success", "mean", "more"),
     "deployments": ("Deployments", "count", None),
     "merge_requests_opened": ("Merge requests opened", "count", None),
-    "issues_closed": ("Issues closed", "count", None),
 }
+
+
+async def together(*asked: Awaitable[Any]) -> list[Any]:
+    """All answers. What one raises is raised when all are done: nothing is to go on when its page has been answered."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for it in answers:
+        if isinstance(it, BaseException):
+            raise it
+    return answers
 
 
 async def tiles(view: View, *metrics: str) -> list[Tile]:
     """Key figures by the names of their metrics."""
     spans = (queries.totals(view.caller.engine, metrics, span, **view.whose) for span in (view.span, view.before))
     cut = (view.series(it, cut=True) for it in metrics)
-    (now, before), lines = await asyncio.gather(asyncio.gather(*spans), asyncio.gather(*cut))
+    now, before, *lines = await together(*spans, *cut)
     found = []
     for metric, line in zip(metrics, lines, strict=True):
         title, figure, better = TILES[metric]

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.templating import Jinja2Templates
 
 from gitpulse_service.dashboard import shown
-from gitpulse_service.dashboard.cards import Card, Tile
+from gitpulse_service.dashboard.cards import Card, Tile, together
 from gitpulse_service.dashboard.door import Viewer
 from gitpulse_service.dashboard.headers import ALWAYS, PAGE
 from gitpulse_service.dashboard.view import DEFAULT, RANGES, View, href
@@ -55,22 +55,20 @@ def page(request: Request, name: str, viewer: Viewer | None, status: int = HTTPS
     return _templates.TemplateResponse(request, f"{name}.html", {"viewer": viewer, **more}, status)
 
 
+async def _none() -> list[Tile]:
+    return []
+
+
 async def board(
-    view: View, title: str, cards: Cards, tiles: Tiles | None = None, *, name: str = "board",
+    view: View, title: str, cards: Cards, tiles: Tiles = _none, *, name: str = "board",
     **more: Any,  # noqa: ANN401
 ) -> Response:  # fmt: skip
     """A page of key figures and cards, or one of the cards as CSV. Raises Problem and StoreUnavailable."""
     if view.asked.csv is not None:
         return await _csv(view.asked.csv, cards)
-    made, choices, figures = await asyncio.gather(
-        asyncio.gather(*(make() for make in cards.values())), _choices(view), tiles() if tiles else _none()
-    )
+    choices, figures, *made = await together(_choices(view), tiles(), *(make() for make in cards.values()))
     by_id = dict(zip(cards, made, strict=True))
     return page(view.request, name, view.viewer, view=view, title=title, tiles=figures, cards=by_id, **choices, **more)
-
-
-async def _none() -> list[Tile]:
-    return []
 
 
 async def _csv(wanted: str, cards: Cards) -> Response:
@@ -83,10 +81,8 @@ async def _csv(wanted: str, cards: Cards) -> Response:
 
 async def _choices(view: View) -> dict[str, Any]:
     """What the filters offer."""
-    caller = view.caller
-    projects, people = await asyncio.gather(caller.projects(), caller.people())
-    teams = caller.teams if caller.teams is not None else {team for of in people.values() for team in of}
-    return {"teams": sorted(teams), "projects": [it.path or str(it.gitlab_id) for it in projects]}
+    projects, teams = await asyncio.gather(view.caller.projects(), view.caller.zones())
+    return {"teams": [*teams], "projects": [it.path or str(it.gitlab_id) for it in projects]}
 
 
 def add_handlers(app: FastAPI) -> None:

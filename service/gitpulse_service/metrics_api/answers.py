@@ -9,20 +9,22 @@ import io
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from gitpulse_service.metrics_api.models import ListOf
 from gitpulse_service.metrics_api.problems import Problem
-from gitpulse_service.metrics_api.questions import Paged
+from gitpulse_service.metrics_api.questions import AskPage
 
 JSON, CSV = "application/json", "text/csv"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a text for a formula."""
 
 T = TypeVar("T")
+Item = TypeVar("Item", bound=BaseModel)
 
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -118,25 +120,38 @@ def _head(answer: type[BaseModel]) -> list[str]:
     return [field.serialization_alias or name for name, field in fields.items()]
 
 
-def page(
-    items: Iterable[T], key: Callable[[T], Sequence[str | int]], asked: Paged, request: Request, response: Response
-) -> tuple[list[T], str | None]:
-    """The items behind the cursor in the order of their keys, and the next page's cursor, which a header links too.
+class Pages:
+    """Cuts a list into pages, and links the next one.
 
-    A page begins behind a key and not at a number, so that what comes or goes meanwhile shifts nothing. Raises Problem.
+    A page begins behind a key and not at a number, so that what comes or goes meanwhile shifts nothing.
     """
-    last = None if asked.cursor is None else _opened(asked.cursor)
-    try:
-        rest = sorted((item for item in items if last is None or [*key(item)] > last), key=lambda item: [*key(item)])
-    except TypeError:  # a cursor of another list
-        raise _no_cursor() from None
-    if len(rest) <= asked.limit:
-        return rest, None
-    shown = rest[: asked.limit]
-    following = base64.urlsafe_b64encode(json.dumps([*key(shown[-1])]).encode()).decode().rstrip("=")
-    url = request.url.include_query_params(cursor=following)
-    response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
-    return shown, following
+
+    def __init__(self, asked: AskPage, request: Request, response: Response) -> None:
+        self._asked, self._request, self._response = asked, request, response
+
+    def of(self, kind: type[Item], found: Mapping[Any, Any]) -> ListOf[Item]:
+        """A page of what was found, each thing by its key: a text, or a tuple."""
+        shown, following = self.cut(found, lambda key: [key] if isinstance(key, str) else key)
+        return ListOf(items=[kind.model_validate(found[key]) for key in shown], next=following)
+
+    def cut(self, items: Iterable[T], key: Callable[[T], Sequence[str | int]]) -> tuple[list[T], str | None]:
+        """The items behind the cursor in the order of their keys, and the next page's cursor. Raises Problem."""
+        asked = self._asked
+        last = None if asked.cursor is None else _opened(asked.cursor)
+        try:
+            rest = sorted((it for it in items if last is None or [*key(it)] > last), key=lambda it: [*key(it)])
+        except TypeError:  # a cursor of another list
+            raise _no_cursor() from None
+        if len(rest) <= asked.limit:
+            return rest, None
+        shown = rest[: asked.limit]
+        following = base64.urlsafe_b64encode(json.dumps([*key(shown[-1])]).encode()).decode().rstrip("=")
+        url = self._request.url.include_query_params(cursor=following)
+        self._response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+        return shown, following
+
+
+AnyPages: TypeAlias = Annotated[Pages, Depends()]
 
 
 def _opened(cursor: str) -> list[str | int]:

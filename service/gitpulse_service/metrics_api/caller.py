@@ -119,6 +119,11 @@ class Caller:
                 found.setdefault(person, []).append(of)
         return found
 
+    async def zones(self) -> dict[str, str]:
+        """The teams of the map of people that this caller may see, by name: their time zones."""
+        zones = await self.rows(sa.select(team.c.name, team.c.time_zone).order_by(team.c.name))
+        return {name: zone for name, zone in zones if self.teams is None or name in self.teams}
+
     async def projects(self) -> list[Project]:
         """Those that this caller may see."""
         found, mine = await queries.projects(self.engine), await self._mine()

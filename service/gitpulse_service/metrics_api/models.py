@@ -22,7 +22,9 @@ class ListOf(BaseModel, Generic[Item]):
 class Project(BaseModel):
     """A project that at least one event told of."""
 
-    id: int = Field(description="The project's id on its GitLab.", examples=[42])
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(validation_alias="gitlab_id", description="The project's id on its GitLab.", examples=[42])
     path: str | None = Field(description="Full path; null until an event tells it.", examples=["acme/website"])
     name: str | None = Field(examples=["Website"])
     instance: str = Field(description="Base URL of its GitLab.", examples=["https://gitlab.example.com"])

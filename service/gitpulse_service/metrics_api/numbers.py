@@ -11,19 +11,11 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Request, Response
 
 from gitpulse_service.metrics_api import models
-from gitpulse_service.metrics_api.answers import ANSWERS, AnswerRoute, page
+from gitpulse_service.metrics_api.answers import ANSWERS, AnswerRoute, AnyPages, Pages
 from gitpulse_service.metrics_api.caller import AnyCaller, Caller
 from gitpulse_service.metrics_api.meanings import meanings
 from gitpulse_service.metrics_api.problems import Problem
-from gitpulse_service.metrics_api.questions import (
-    AskPage,
-    AskQuestion,
-    AskWhen,
-    AskWhenOfProject,
-    AskWhose,
-    When,
-    Whose,
-)
+from gitpulse_service.metrics_api.questions import AskQuestion, AskWhen, AskWhenOfProject, AskWhose, When, Whose
 from gitpulse_service.store import queries
 from gitpulse_service.store.facts import METRICS, SUMMARY, Metric
 from gitpulse_service.store.queries import Point
@@ -38,10 +30,15 @@ ProjectName = Annotated[str, Path(description="GitLab's project id, or the full 
 
 
 @router.get("/metrics", tags=["metrics"])
-async def catalogue(asked: AskPage, _: AnyCaller, request: Request, response: Response) -> models.ListOf[models.Metric]:
+async def catalogue(pages: AnyPages, _: AnyCaller) -> models.ListOf[models.Metric]:
     """What is counted; docs/metrics.md defines each."""
-    shown, following = page(METRICS, lambda name: [name], asked, request, response)
-    return models.ListOf(items=[_described(METRICS[name]) for name in shown], next=following)
+    said = meanings()
+    found = {
+        it.name: {"name": it.name, "unit": it.unit, "group_by": _groups(it), "buckets": not it.as_of}
+        | {"meaning": said[it.name]}
+        for it in METRICS.values()
+    }
+    return pages.of(models.Metric, found)
 
 
 @router.get("/metrics/{metric}", tags=["metrics"])
@@ -64,7 +61,7 @@ async def series(
     if not asked.group_by:  # the quiet buckets too
         places = {(bucket, None): None for bucket in range(len(edges or (0, 0)) - 1)}
     places |= {(point.bucket or 0, name): point for point, name in await _named(points, asked.group_by, caller)}
-    shown, following = page(places, _order, asked, request, response)
+    shown, following = Pages(asked, request, response).cut(places, _order)
     bounds = [it and it.astimezone(at) for it in (span.start, *(edges or ())[1:-1], span.end)]
     items = [
         models.Row(start=bounds[bucket], end=bounds[bucket + 1], group=group, **_figures(places[bucket, group]))
@@ -78,7 +75,7 @@ async def project_summary(project: ProjectName, asked: AskWhenOfProject, caller:
     """One project in all metrics; without `from` and `to`, of all time."""
     found = await caller.project(project, asked.instance)
     team, zone = await caller.scope(asked.team)
-    about = {"project": described(found), "team": team}
+    about = {"project": models.Project.model_validate(found), "team": team}
     return await _summary(caller, asked, zone, about, projects=[found.key], team=team)
 
 
@@ -119,20 +116,6 @@ async def dora(asked: AskWhose, caller: AnyCaller) -> models.Dora:
         lead_time_for_changes=lead.p50,
         time_to_restore=restore.p50,
         change_failure_rate=incidents.count / made.count if made.count else None,
-    )
-
-
-def described(project: queries.Project) -> models.Project:
-    """A project as the API shows it."""
-    return models.Project(id=project.gitlab_id, **{name: getattr(project, name) for name in _SHOWN})
-
-
-_SHOWN = ("path", "name", "instance", "web_url", "last_event_at")
-
-
-def _described(it: Metric) -> models.Metric:
-    return models.Metric(
-        name=it.name, unit=it.unit, group_by=_groups(it), buckets=not it.as_of, meaning=meanings()[it.name]
     )
 
 
