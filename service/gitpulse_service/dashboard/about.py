@@ -11,9 +11,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 
-from gitpulse_service.dashboard.cards import Card, Cell, Column, Figure, by_group, by_label, over_time, place, tiles
+from gitpulse_service.dashboard.cards import Card, Cell, Column, Figure, by_group, charts, place, tiles
 from gitpulse_service.dashboard.door import AnyViewer
-from gitpulse_service.dashboard.overview import STATUSES
 from gitpulse_service.dashboard.pages import board
 from gitpulse_service.dashboard.view import AskPage, View, look
 from gitpulse_service.metrics_api.problems import Problem
@@ -103,13 +102,7 @@ async def _about(
     view: View, kind: str, name: str, told: Collection[tuple[str, str | None]], cards: Mapping[str, Any]
 ) -> Response:
     """A page about one of them."""
-    merges = {"Opened": ("merge_requests_opened", "count"), "Merged": ("merge_requests_merged", "count")}
-    charts = {
-        "commits": partial(over_time, view, "Commits", "bar", {"Commits": ("commits", "count")}),
-        "merge-requests": partial(over_time, view, "Merge requests", "line", merges),
-        "pipelines": partial(by_label, view, "Pipelines", "pipelines", STATUSES),
-    }
-    return await board(view, name, {**charts, **cards}, partial(tiles, view, *TILES), kind=kind, facts=told)
+    return await board(view, name, {**charts(view), **cards}, partial(tiles, view, *TILES), kind=kind, facts=told)
 
 
 async def _list(view: View, title: str, group: Group, known: Collection[str]) -> Response:

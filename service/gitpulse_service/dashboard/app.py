@@ -7,7 +7,6 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from gitpulse_service.dashboard import about, behind, hooks, hours, merge_requests, overview, pipelines
-from gitpulse_service.dashboard.closed import add_closed
 from gitpulse_service.dashboard.config import SignIn
 from gitpulse_service.dashboard.headers import Headers
 from gitpulse_service.dashboard.pages import STATIC, STATIC_URL, add_handlers
@@ -23,7 +22,6 @@ def create_dashboard(parts: Parts, sign_in: SignIn | None = None) -> FastAPI:
     app.state.parts, app.state.sign_in = parts, sign_in
     app.add_middleware(Headers, forever=STATIC_URL)
     add_handlers(app)
-    add_closed(app)
     # Pages are not compressed: beside what a request brings they may hold what only the viewer is to know.
     app.mount(STATIC_URL, GZipMiddleware(StaticFiles(directory=STATIC)))
     for part in (overview, merge_requests, pipelines, hours, about, hooks, behind):

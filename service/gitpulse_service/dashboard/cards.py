@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from gitpulse_service.store.facts import METRICS
 from gitpulse_service.store.objects import Fact
 
 Chart = Literal["bar", "line", "stack"]
+STATUSES = ("success", "failed", "canceled", "running", "pending")
 Figure = tuple[str, str]
 """A metric, and what of it is shown: count, sum, mean, p50, …"""
 
@@ -158,20 +160,30 @@ async def over_time(view: View, title: str, chart: Chart, lines: Mapping[str, Fi
     return Card(title, [Column(view.bucket.title(), "text"), *columns], rows if known else [], metrics, chart, **more)
 
 
-async def by_label(view: View, title: str, metric: str, labels: Sequence[str], **more: Any) -> Card:  # noqa: ANN401
-    """How many facts by bucket, stacked by label: these first, the others together."""
-    cut, split = await asyncio.gather(view.series(metric, cut=True), view.series(metric, cut=True, group_by="label"))
-    counts: defaultdict[datetime | None, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+def charts(view: View) -> dict[str, Callable[[], Awaitable[Card]]]:
+    """What goes on, by time."""
+    merges = {"Opened": ("merge_requests_opened", "count"), "Merged": ("merge_requests_merged", "count")}
+    return {
+        "commits": partial(over_time, view, "Commits", "bar", {"Commits": ("commits", "count")}),
+        "merge-requests": partial(over_time, view, "Merge requests", "line", merges),
+        "pipelines": partial(by_status, view),
+    }
+
+
+async def by_status(view: View) -> Card:
+    """How many pipelines by bucket, stacked by what became of them."""
+    cut, split = await asyncio.gather(*(view.series("pipelines", cut=True, group_by=it) for it in (None, "label")))
+    counts: defaultdict[datetime | None, Counter[str]] = defaultdict(Counter)
     for row in split.items:
-        counts[row.start][str(row.group) if row.group in labels else "other"] += row.count
-    used = [it for it in (*labels, "other") if any(of[it] for of in counts.values())]
+        counts[row.start][str(row.group) if row.group in STATUSES else "other"] += row.count
+    used = [it for it in (*STATUSES, "other") if any(of[it] for of in counts.values())]
     rows = [
         [Cell(_day(view, row)),
-         *(Cell(counts[row.start][it], _bucket(view, metric, row, None if it == "other" else it)) for it in used)]
+         *(Cell(counts[row.start][it], _bucket(view, "pipelines", row, None if it == "other" else it)) for it in used)]
         for row in cut.items
     ]  # fmt: skip
     columns = [Column(view.bucket.title(), "text"), *(Column(it.title()) for it in used)]
-    return Card(title, columns, rows if used else [], [metric], "stack", **more)
+    return Card("Pipelines", columns, rows if used else [], ["pipelines"], "stack")
 
 
 async def by_group(

@@ -33,7 +33,6 @@ PHASES = {
     "Published": "under way: receivers know the new secret, GitLab not yet",
     "Pushed": "under way: GitLab has the new secret, and is to prove it with a delivery",
     "Proven": "done; the old secret is still taken for a while",
-    "Stable": "",
 }
 _GONE = "Redis does not answer, so hooks and what waits are not known right now."
 _NOTHING = "No hook is looked after here. A hook that was made by hand is not listed."

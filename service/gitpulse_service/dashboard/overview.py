@@ -10,16 +10,15 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from gitpulse_service.dashboard.cards import Card, Cell, Column, by_group, by_label, over_time, place, tiles
+from gitpulse_service.dashboard.cards import Card, Cell, Column, by_group, charts, place, tiles
 from gitpulse_service.dashboard.door import AnyViewer
 from gitpulse_service.dashboard.hooks import health
-from gitpulse_service.dashboard.pages import board, page
+from gitpulse_service.dashboard.pages import Cards, board, page
 from gitpulse_service.dashboard.view import AskPage, View, look
 from gitpulse_service.metrics_api import places
 from gitpulse_service.store import objects
 from gitpulse_service.store.spans import Span
 
-STATUSES = ("success", "failed", "canceled", "running", "pending")
 ACTS = {
     "pushes": "pushed",
     "merge_requests_opened": "opened",
@@ -43,18 +42,16 @@ async def overview(request: Request, viewer: AnyViewer, asked: AskPage) -> Respo
     if not await viewer.caller.projects():
         return page(request, "empty", viewer)
     view = await look(request, viewer, asked)
-    merges = {"Opened": ("merge_requests_opened", "count"), "Merged": ("merge_requests_merged", "count")}
     busiest = {
         "Commits": ("commits", "count"),
         "Merged": ("merge_requests_merged", "count"),
         "Time to merge": ("time_to_merge", "p50"),
         "Pipeline success": ("pipeline_success_rate", "mean"),
     }
-    cards = {
-        "commits": partial(over_time, view, "Commits", "bar", {"Commits": ("commits", "count")}),
+    cards: Cards = {
+        "commits": charts(view)["commits"],
         "latest": partial(latest, view),
-        "merge-requests": partial(over_time, view, "Merge requests", "line", merges),
-        "pipelines": partial(by_label, view, "Pipelines", "pipelines", STATUSES),
+        **charts(view),
         "health": partial(health, view),
         "projects": partial(by_group, view, "Busiest projects", "project", busiest, most=8),
     }

@@ -15,7 +15,7 @@ from starlette.templating import Jinja2Templates
 
 from gitpulse_service.dashboard import shown
 from gitpulse_service.dashboard.cards import Card, Tile, together
-from gitpulse_service.dashboard.door import Viewer
+from gitpulse_service.dashboard.door import Closed, Viewer
 from gitpulse_service.dashboard.headers import ALWAYS, PAGE
 from gitpulse_service.dashboard.view import DEFAULT, RANGES, View, href
 from gitpulse_service.metrics_api import problems
@@ -95,6 +95,15 @@ def add_handlers(app: FastAPI) -> None:
         return answer
 
     problems.add_handlers(app, show)
+
+    @app.exception_handler(Closed)
+    async def closed(request: Request, it: Closed) -> Response:
+        path = request.scope["raw_path"].decode("latin-1")
+        asked = path + (f"?{request.url.query}" if request.url.query else "")  # who signs in there comes back to it
+        to = "/" if path.startswith(("/signin", "/signout")) else asked
+        answer = page(request, "closed", None, it.status, closed=it, next=to)
+        answer.headers.update(it.headers or {})
+        return answer
 
     @app.exception_handler(HTTPException)
     async def no_page(request: Request, error: HTTPException) -> Response:

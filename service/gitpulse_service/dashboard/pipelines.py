@@ -8,9 +8,8 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from gitpulse_service.dashboard.cards import Card, Cell, Column, by_label, facts, over_time, place, tiles
+from gitpulse_service.dashboard.cards import Card, Cell, Column, by_status, facts, over_time, place, tiles
 from gitpulse_service.dashboard.door import AnyViewer
-from gitpulse_service.dashboard.overview import STATUSES
 from gitpulse_service.dashboard.pages import board
 from gitpulse_service.dashboard.view import AskPage, View, look
 from gitpulse_service.store import objects
@@ -30,7 +29,7 @@ async def pipelines(request: Request, viewer: AnyViewer, asked: AskPage) -> Resp
         "Waiting, median": ("pipeline_queue_time", "p50"),
     }
     cards = {
-        "statuses": partial(by_label, view, "Pipelines", "pipelines", STATUSES),
+        "statuses": partial(by_status, view),
         "duration": partial(over_time, view, "Duration", "line", lasts),
         "success": partial(over_time, view, "Success", "line", {
             "Pipelines": ("pipeline_success_rate", "mean"), "Jobs": ("job_success_rate", "mean")}),

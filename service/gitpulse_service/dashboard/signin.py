@@ -10,7 +10,7 @@ import secrets
 from http import HTTPStatus
 from urllib.parse import quote, unquote
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette.responses import RedirectResponse
 
 from gitpulse_service.dashboard.config import SignIn
@@ -28,17 +28,12 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 def add_sign_in(app: FastAPI, sign_in: SignIn, parts: Parts) -> None:
     """Adds what people go through to get in, and to get out."""
-    app.include_router(_router(sign_in, parts, GitLab(sign_in, parts)))
-
-
-def _router(sign_in: SignIn, parts: Parts, gitlab: GitLab) -> APIRouter:
-    router = APIRouter()
-    begun = f"{sign_in.cookie}-signin"
+    gitlab, begun = GitLab(sign_in, parts), f"{sign_in.cookie}-signin"
 
     def keep(answer: Response, name: str, value: str, seconds: int) -> None:
         answer.set_cookie(name, value, seconds, path="/", secure=sign_in.secure, httponly=True, samesite="lax")
 
-    @router.get("/signin")
+    @app.get("/signin")
     async def start(next: str = "/") -> Response:  # noqa: A002 -- as the parameter is called everywhere
         secret = secrets.token_urlsafe(32)
         url = await gitlab.authorization_url(*(_made_of(secret, it) for it in ("state", "nonce", "verifier")))
@@ -46,7 +41,7 @@ def _router(sign_in: SignIn, parts: Parts, gitlab: GitLab) -> APIRouter:
         keep(answer, begun, f"{secret}.{quote(local(next), safe='')}", BEGUN_FOR)
         return answer
 
-    @router.get(CALLBACK)
+    @app.get(CALLBACK)
     async def callback(request: Request) -> Response:
         said = request.query_params
         secret, _, path = request.cookies.get(begun, "").partition(".")
@@ -66,7 +61,7 @@ def _router(sign_in: SignIn, parts: Parts, gitlab: GitLab) -> APIRouter:
         keep(answer, begun, "", 0)
         return answer
 
-    @router.post("/signout")
+    @app.post("/signout")
     async def out(request: Request) -> Response:
         if not _is_ours(request, sign_in):
             detail = "Only the dashboard's own pages can sign you out. Go back and use the button there."
@@ -75,8 +70,6 @@ def _router(sign_in: SignIn, parts: Parts, gitlab: GitLab) -> APIRouter:
         answer = RedirectResponse(f"{sign_in.url}/", HTTPStatus.SEE_OTHER, _NO_STORE)
         keep(answer, sign_in.cookie, "", 0)
         return answer
-
-    return router
 
 
 def local(path: str) -> str:

@@ -27,8 +27,6 @@ KEPT = ("range", "from", "to", "bucket", "tz", "team", "project", "instance", "b
 """Parameters that links keep."""
 ALL = (*KEPT, "person", "label", "largest", "q")
 """Those that links to the same page keep too."""
-_AUTO: tuple[tuple[int, Bucket], ...] = ((45, "day"), (400, "week"))
-_LONG: Bucket = "month"
 
 
 class Asked(Whose):
@@ -90,8 +88,7 @@ class View:
     def bucket(self) -> Bucket:
         """As it was asked for, or what suits the span."""
         days = (self.end - self.start).days
-        suits: list[Bucket] = [it for most, it in _AUTO if days <= most]
-        return self.asked.bucket or [*suits, _LONG][0]
+        return self.asked.bucket or ("day" if days <= 45 else "week" if days <= 400 else "month")
 
     async def series(self, metric: str, *, cut: bool = False, group_by: Group | None = None) -> models.Series:
         """What the API says of a metric in this view; several cards may ask the same, and it is asked once."""
