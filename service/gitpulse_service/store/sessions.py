@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import secrets
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from gitpulse_service.store.keys import fold
 from gitpulse_service.store.people import keeps_emails
 from gitpulse_service.store.roster import Handle
 from gitpulse_service.store.tables import Bytes, Text, UtcDateTime
+from gitpulse_service.store.tokens import hashed, write
 
 LIFETIME = timedelta(hours=24)
 """After which one signs in again, however busy: who was blocked in GitLab gets out then. It costs others one click."""
@@ -69,7 +69,7 @@ async def begin(engine: AsyncEngine, account: Account) -> str:
     secret, now = secrets.token_urlsafe(32), datetime.now(UTC).replace(microsecond=0)
     email = account.email if account.email is None or keeps_emails(engine) else pseudonym(account.email)
     row = {
-        "hash": _hash(secret),
+        "hash": hashed(secret),
         "issuer": account.issuer,
         "account": account.id,
         "username": account.username,
@@ -79,42 +79,32 @@ async def begin(engine: AsyncEngine, account: Account) -> str:
         "used_at": now,
     }
     await forget(engine, now)
-    await _write(engine, sa.insert(session).values(row))
+    await write(engine, sa.insert(session).values(row))
     return secret
 
 
 async def find(engine: AsyncEngine, secret: str, issuer: str) -> Account | None:
     """Whose session this is, if it is one of this GitLab's and not over. Raises StoreUnavailable."""
-    c, now, hashed = session.c, datetime.now(UTC), _hash(secret)
-    query = sa.select(c.account, c.username, c.email, c.groups, c.used_at)
+    c, now = session.c, datetime.now(UTC)
+    this, fresh = c.hash == hashed(secret), (c.created_at > now - LIFETIME, c.used_at > now - IDLE)
+    query = sa.select(c.account, c.username, c.email, c.groups, c.used_at).where(this, c.issuer == issuer, *fresh)
     with store_errors(engine):
         async with engine.connect() as connection:
-            asked = query.where(c.hash == hashed, c.issuer == issuer, c.created_at > now - LIFETIME)
-            found = (await connection.execute(asked.where(c.used_at > now - IDLE))).first()
+            found = (await connection.execute(query)).first()
     if found is None:
         return None
     if now - found.used_at > USE_NOTED:
         with contextlib.suppress(StoreUnavailable):  # a database that cannot write now can still answer
-            await _write(engine, sa.update(session).where(c.hash == hashed).values(used_at=now))
+            await write(engine, sa.update(session).where(this).values(used_at=now))
     return Account(issuer, found.account, found.username, found.email, frozenset(json.loads(found.groups)))
 
 
 async def end(engine: AsyncEngine, secret: str) -> None:
     """From now on it opens nothing. Raises StoreUnavailable."""
-    await _write(engine, sa.delete(session).where(session.c.hash == _hash(secret)))
+    await write(engine, sa.delete(session).where(session.c.hash == hashed(secret)))
 
 
 async def forget(engine: AsyncEngine, now: datetime) -> None:
     """Forgets sessions that are over. Raises StoreUnavailable."""
     over = sa.or_(session.c.created_at <= now - LIFETIME, session.c.used_at <= now - IDLE)
-    await _write(engine, sa.delete(session).where(over))
-
-
-async def _write(engine: AsyncEngine, statement: sa.Executable) -> None:
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            await connection.execute(statement)
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode(errors="replace")).digest()
+    await write(engine, sa.delete(session).where(over))

@@ -55,13 +55,13 @@ async def create(engine: AsyncEngine, name: str, teams: Collection[str] | None, 
     secret = PREFIX + secrets.token_urlsafe(32)
     row = {
         "name": name,
-        "hash": _hash(secret),
+        "hash": hashed(secret),
         "teams": None if teams is None else json.dumps(sorted(teams)),
         "created_at": datetime.now(UTC).replace(microsecond=0),
         "expires_at": expires_at,
     }
     try:
-        await _write(engine, sa.insert(token).values(row))
+        await write(engine, sa.insert(token).values(row))
     except StoreRefused:
         raise WrongToken(f"there is a token {name} already; revoke it, or choose another name") from None
     return secret
@@ -72,14 +72,14 @@ async def find(engine: AsyncEngine, secret: str) -> Token | None:
 
     It is looked up by its hash, so that no time depends on how much of a wrong one is right.
     """
-    if not (found := await _select(engine, token.c.hash == _hash(secret))):
+    if not (found := await _select(engine, token.c.hash == hashed(secret))):
         return None
     (it,), now = found, datetime.now(UTC)
     if it.expires is not None and it.expires <= now:
         return None
     if it.used is None or now - it.used > USE_NOTED:
         with contextlib.suppress(StoreUnavailable):  # a database that cannot write now can still answer
-            await _write(engine, sa.update(token).where(token.c.name == it.name).values(used_at=now))
+            await write(engine, sa.update(token).where(token.c.name == it.name).values(used_at=now))
     return it
 
 
@@ -90,7 +90,7 @@ async def tokens(engine: AsyncEngine) -> list[Token]:
 
 async def revoke(engine: AsyncEngine, name: str) -> None:
     """From now on it opens nothing. Raises WrongToken where there is none, StoreUnavailable."""
-    if not await _write(engine, sa.delete(token).where(token.c.name == name)):
+    if not await write(engine, sa.delete(token).where(token.c.name == name)):
         raise WrongToken(f"there is no token {name}; `gitpulse tokens list` shows them")
 
 
@@ -103,11 +103,13 @@ async def _select(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list[T
     return [Token(name, None if teams is None else frozenset(json.loads(teams)), *at) for name, teams, *at in rows]
 
 
-async def _write(engine: AsyncEngine, statement: sa.Executable) -> int:
+async def write(engine: AsyncEngine, statement: sa.Executable) -> int:
+    """Executes it in a transaction of its own; how many rows it was. Raises StoreUnavailable, StoreRefused."""
     with store_errors(engine):
         async with engine.execution_options(gitpulse_writes=True).begin() as connection:
             return int((await connection.execute(statement)).rowcount)
 
 
-def _hash(secret: str) -> bytes:
+def hashed(secret: str) -> bytes:
+    """What is kept of a secret that is random enough for that."""
     return hashlib.sha256(secret.encode(errors="replace")).digest()
