@@ -44,8 +44,9 @@ router = APIRouter()
 async def hooks(request: Request, viewer: AnyViewer, asked: AskPage) -> Response:
     """All that the viewer may see, the worst first."""
     view = await look(request, viewer, asked)
-    trouble = [it for it in await known(view) if STATES[it.state][0] in ("bad", "warn")]
-    cards = {"health": partial(health, view, wide=True), "hooks": partial(_table, view)}
+    found = await known(view)
+    trouble = [it for it in found if STATES[it.state][0] in ("bad", "warn")]
+    cards = {"health": partial(health, view, wide=True), "hooks": partial(_table, found)}
     return await board(view, "Hooks", cards, name="hooks", timeless=True, trouble=trouble, STATES=STATES)
 
 
@@ -87,12 +88,12 @@ def _hooks(found: Sequence[Mapping[str, Any]]) -> str:
     return f"Others: {', '.join(names)}." if names else "All is well." if found else _NOTHING
 
 
-async def _table(view: View) -> Card:
+async def _table(found: Sequence[models.Hook]) -> Card:
     rows = [
         [Cell(it.path or it.resource, it.url), Cell(STATES[it.state][1], badge=STATES[it.state][0]),
          Cell(it.last_delivery_at), Cell(rotation(it)), Cell(it.revivals.get("count", 0)), Cell(gap(it)),
          Cell(it.resource)]
-        for it in await known(view)
+        for it in found
     ]  # fmt: skip
     names = ("Hook", "State", "Last delivery", "Secret", "Revivals", "Last gap", "Resource")
     columns = [Column(it, "count" if it == "Revivals" else "text") for it in names]

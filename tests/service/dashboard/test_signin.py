@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import logging
 import ssl
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import httpx2
@@ -226,15 +225,6 @@ async def test_no_secret_is_in_a_log(browser, place, caplog):
     assert "oauth/token" in text
     for secret in (browser.cookies[COOKIE], begun, place.settings["oidc_client_secret"]):
         assert secret not in text
-
-
-@SQLITE
-async def test_a_session_ends_in_its_time(browser, place):
-    await browser.sign_in("bob")
-    over = datetime.now(UTC) - sessions.LIFETIME - timedelta(minutes=1)
-    async with place.engine.begin() as connection:
-        await connection.execute(sa.update(sessions.session).values(created_at=over))
-    assert (await browser.get("/who/")).status_code == 401
 
 
 @contextlib.asynccontextmanager
