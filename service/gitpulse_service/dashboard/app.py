@@ -8,7 +8,7 @@ from starlette.staticfiles import StaticFiles
 
 from gitpulse_service.dashboard import about, behind, hooks, hours, merge_requests, overview, pipelines
 from gitpulse_service.dashboard.config import SignIn
-from gitpulse_service.dashboard.headers import Headers
+from gitpulse_service.dashboard.headers import locked_down
 from gitpulse_service.dashboard.pages import STATIC, STATIC_URL, add_handlers
 from gitpulse_service.metrics_api import Parts
 
@@ -20,7 +20,7 @@ def create_dashboard(parts: Parts, sign_in: SignIn | None = None) -> FastAPI:
     """
     app = FastAPI(title="GitPulse", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts, app.state.sign_in = parts, sign_in
-    app.add_middleware(Headers, forever=STATIC_URL)
+    app.add_middleware(locked_down, forever=STATIC_URL)
     add_handlers(app)
     # Pages are not compressed: beside what a request brings they may hold what only the viewer is to know.
     app.mount(STATIC_URL, GZipMiddleware(StaticFiles(directory=STATIC)))

@@ -17,22 +17,18 @@ ALWAYS = {
 PAGE, FOREVER = "private, no-cache", "public, max-age=31536000, immutable"
 
 
-class Headers:
-    """Adds them. Whatever is below `forever`, a path that changes with its content, may be kept."""
+def locked_down(app: ASGIApp, forever: str) -> ASGIApp:
+    """The application with them. Whatever is below `forever`, a path that changes with its content, may be kept."""
 
-    def __init__(self, app: ASGIApp, forever: str) -> None:
-        self.app, self.forever = app, forever
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
-
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, content in ALWAYS.items():
-                    headers[name] = content
-                kept = scope["path"].startswith(self.forever) and message["status"] in (200, 304)
+                headers.update(ALWAYS)
+                kept = scope["path"].startswith(forever) and message["status"] in (200, 304)
                 headers.setdefault("Cache-Control", FOREVER if kept else PAGE)
             await send(message)
 
-        await self.app(scope, receive, sent)
+        await app(scope, receive, sent)
+
+    return answer

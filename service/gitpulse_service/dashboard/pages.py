@@ -90,7 +90,7 @@ def add_handlers(app: FastAPI) -> None:
 
     def show(request: Request, it: Problem) -> Response:
         answer = page(request, "problem", None, it.status, problem=it)
-        # Those of `Headers` too: what shows a defect stands outside of it.
+        # These headers too: what shows a defect stands outside of it.
         answer.headers.update({**ALWAYS, "Cache-Control": PAGE, **(it.headers or {})})
         return answer
 
