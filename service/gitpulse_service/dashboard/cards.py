@@ -68,10 +68,10 @@ class Card:
         names = [column.name for column in self.columns]
         return {"items": [dict(zip(names, (_plain(it.value) for it in row), strict=True)) for row in self.rows]}
 
-    def share(self, column: int, of: Any) -> int:  # noqa: ANN401 -- a cell's value
-        """How large a value is among its column's, in percent."""
-        most = max((row[column].value or 0 for row in self.rows), default=0)
-        return round(100 * (of or 0) / most) if most else 0
+    def most(self) -> list[Any]:
+        """The largest value of each column with bars."""
+        rows = self.rows
+        return [it.bars and max((row[i].value or 0 for row in rows), default=0) for i, it in enumerate(self.columns)]
 
 
 @dataclass(frozen=True, slots=True)

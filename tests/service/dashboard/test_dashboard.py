@@ -101,6 +101,11 @@ async def test_a_list_has_each_ones_own_numbers_however_many_teams_are_seen(open
     assert await table(all_of_them, f"/teams?{JANUARY}&csv=team&team=ops") == {"ops": "2"}
 
 
+async def test_bars_are_as_long_as_values_are_large(open_to):
+    page = (await (await open_to()).get(f"/people?{JANUARY}")).text
+    assert re.findall(r'<rect width="(\d+)"', page) == ["100", "40", "20"]  # 5, 2 and 1
+
+
 async def test_a_page_keeps_what_it_is_about(open_to):
     client = await open_to()
     path = f"/behind/commits?{JANUARY}&person=Ann+Lee&label=x&largest=true&instance=https://gitlab.example.com"
