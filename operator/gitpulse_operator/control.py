@@ -244,7 +244,7 @@ class Control:
         """A Redis that has lost its data is given everything again; what receivers have noted there is acted on."""
         for looks in itertools.count(1):
             await asyncio.sleep(DIRECTORY_CHECK)
-            with contextlib.suppress(OperatorError):
+            try:
                 if not self._unpublished and not await self._world.directory.is_complete():
                     logger.warning("the directory in Redis is not complete: publishing all routes again")
                     self._wake(self._inventory.refs(CONNECTION))
@@ -252,3 +252,7 @@ class Control:
                     await self.publish_first([ref for ref in refs if not ref.member])
                 if looks % NEWS_EVERY == 0:
                     self._wake(await self._news.look(), asked=True)
+            except OperatorError:
+                pass  # Redis is away: the next look tries again
+            except Exception as error:  # noqa: BLE001 -- a watch that ended would be missed by nobody
+                logger.error("the look at Redis: a defect of GitPulse: %s: %s", type(error).__name__, error)  # noqa: TRY400

@@ -9,7 +9,7 @@ from copy import deepcopy
 
 from gitpulse_operator.agenda import ended
 from gitpulse_operator.control import DIRECTORY_CHECK, Control
-from gitpulse_service.contract import ACCESSES
+from gitpulse_service.contract import ACCESSES, DIRECTORY_ACKS
 from harness.life import Life
 from harness.processes import SCRIPTS, answers, free_port, running
 from harness.receiver import client_of, eventually
@@ -56,3 +56,25 @@ async def test_a_flushed_redis_is_rebuilt_within_seconds(house, tmp_path):
 
                 await eventually(granted)
                 await ended(*jobs)
+
+
+async def test_the_look_at_redis_outlives_what_it_cannot_read(house, monkeypatch, caplog):
+    monkeypatch.setattr("gitpulse_operator.control.DIRECTORY_CHECK", 0.05)
+    async with Life.begun(house) as life:
+        control = Control(house.write(), life.world)
+        jobs = [asyncio.create_task(job) for job in (control._agenda.run(), control._watch_directory())]
+        for ref in life.cluster.refs():
+            control.seen(deepcopy(life.cluster._bodies[ref]))
+
+        async def published():
+            return house.routes()
+
+        async def stumbled():
+            return "a defect of GitPulse" in caplog.text
+
+        await eventually(published)
+        house.redis.hset(DIRECTORY_ACKS, "receiver", "no moment")
+        await eventually(stumbled)
+        house.flush()
+        await eventually(published)
+        await ended(*jobs)

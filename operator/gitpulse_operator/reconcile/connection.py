@@ -10,7 +10,7 @@ from gitpulse_service.contract import Access
 
 SHARE = 0.25
 """Of a connection's requests a second: what workers may send beside the operator."""
-KNOWN = ("version", "tier", "scopes", "tokenExpiresAt")
+KNOWN = ("version", "scopes", "tokenExpiresAt")
 """What a status keeps of an earlier look when GitLab cannot be asked."""
 
 
