@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from urllib.parse import quote
 
 from gitpulse_cli.errors import CommandError
@@ -45,14 +45,6 @@ async def show(output: Format) -> None:
     show_rows(rows, output)
     if not rows:
         console.print("no backfills")
-
-
-def begin(days: int, since: str | None) -> datetime:
-    """From when on. Raises CommandError."""
-    try:
-        return datetime.fromisoformat(since).astimezone(UTC) if since else datetime.now(UTC) - timedelta(days=days)
-    except ValueError:
-        raise CommandError(f"--since: {since} is no date, such as 2026-01-31") from None
 
 
 async def _find(known: dict[str, Access], project: str, name: str, url: str) -> tuple[Access, int]:

@@ -10,7 +10,7 @@ import asyncio
 import importlib.metadata
 import os
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -21,6 +21,7 @@ from gitpulse_cli import people, tokens
 from gitpulse_cli.deadletters import deadletters
 from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.hooks import hooks
+from gitpulse_cli.inputs import in_utc, text_of, url_of, url_or_none
 from gitpulse_cli.output import Format, Output, console
 from gitpulse_cli.places import Folder, Place, SecretFiles, State
 from gitpulse_cli.projects import projects
@@ -51,8 +52,6 @@ app.add_typer(tokens.tokens, name="tokens")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 MetricsPort = Annotated[int, typer.Option(help="Port of the Prometheus metrics; 0 for none.", min=0, max=65535)]
-
-
 SecretFile = Annotated[
     Path | None, typer.Option(help="File with the secret, in the place of GITLAB_WEBHOOK_SECRET.", exists=True)
 ]
@@ -110,7 +109,9 @@ def up(
     ] = "",
     metrics_port: Annotated[
         int,
-        typer.Option(help="Port of the receiver's metrics; worker and operator have the next two. 0: none.", min=0),
+        typer.Option(
+            help="Port of the receiver's metrics; worker and operator have the next two. 0: none.", min=0, max=65533
+        ),
     ] = 9101,
 ) -> None:
     """Run all of GitPulse on this machine for a GitLab of yours, without Kubernetes, until Ctrl-C or SIGTERM.
@@ -129,7 +130,9 @@ def up(
 def sim(
     host: Host = "127.0.0.1",
     port: int = _port(8929, "Port of the simulated GitLab."),
-    url: Annotated[str, typer.Option(help="By which others reach it, where that is not host and port.")] = "",
+    url: Annotated[
+        str, typer.Option(help="By which others reach it, where that is not host and port.", callback=url_or_none)
+    ] = "",
 ) -> None:
     """Run a GitLab to try things against: hooks API, deliveries, real git repositories."""
     from gitpulse_sim import seed, server
@@ -179,7 +182,8 @@ def migrate() -> None:
 @app.command()
 def recompute(
     since: Annotated[
-        datetime | None, typer.Option(help="From what was received then (UTC); where an earlier run was cut off.")
+        datetime | None,
+        typer.Option(help="From what was received then (UTC); where an earlier run was cut off.", callback=in_utc),
     ] = None,
 ) -> None:
     """Count the raw deliveries that are kept again, after an upgrade that reads more in them.
@@ -214,9 +218,12 @@ def operator(
 @app.command()
 def backfill(
     project: Annotated[str | None, typer.Argument(help="Path or id in GitLab.")] = None,
-    days: Annotated[int, typer.Option(help="Days of history.", min=1)] = 90,
-    since: Annotated[str | None, typer.Option(metavar="DATE", help="The same as a date, such as 2026-01-31.")] = None,
-    url: Annotated[str, typer.Option(help="Which GitLab, where several could be asked.")] = "",
+    days: Annotated[int, typer.Option(help="Days of history.", min=1, max=36500)] = 90,
+    since: Annotated[
+        datetime | None,
+        typer.Option(metavar="DATE", help="The same as a date (UTC), such as 2026-01-31.", callback=in_utc),
+    ] = None,
+    url: Annotated[str, typer.Option(help="Which GitLab, where several could be asked.", callback=url_or_none)] = "",
     token_file: Annotated[
         Path | None, typer.Option(help="A token for it, in the place of what workers have.", exists=True)
     ] = None,
@@ -229,8 +236,8 @@ def backfill(
     if shown == bool(project):
         raise typer.BadParameter("name a project, or say --status")
     if project:
-        token = token_file.read_text().strip() if token_file else ""
-        asyncio.run(command.run(project, command.begin(days, since), url=url, token=token))
+        begin = since or datetime.now(UTC) - timedelta(days=days)
+        asyncio.run(command.run(project, begin, url=url, token=text_of(token_file) if token_file else ""))
     else:
         asyncio.run(command.show(output))
 
@@ -248,10 +255,10 @@ def generate(
 @app.command()
 def send(
     event: Annotated[Sample, typer.Argument(help="What has happened.")],
-    url: Annotated[str, typer.Argument(metavar="URL", help="Of the receiver, with its path.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of the receiver, with its path.", callback=url_of)],
     secret_file: SecretFile = None,
     instance: Annotated[
-        str, typer.Option(help="The GitLab that it says it comes from.")
+        str, typer.Option(help="The GitLab that it says it comes from.", callback=url_or_none)
     ] = "https://gitlab.example.com",
     output: Output = Format.TABLE,
 ) -> None:
@@ -287,7 +294,9 @@ def doctor(
     folder: Annotated[Path | None, Folder] = None,
     state: State = None,
     secrets: SecretFiles = None,
-    url: Annotated[str, typer.Option(help="Of the receivers, in the place of GITPULSE_PUBLIC_URL.")] = "",
+    url: Annotated[
+        str, typer.Option(help="Of the receivers, in the place of GITPULSE_PUBLIC_URL.", callback=url_or_none)
+    ] = "",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Have GitLab make test deliveries.")] = True,
     output: Output = Format.TABLE,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,10 +20,9 @@ def run(since: datetime | None) -> None:
 
 async def _run(since: datetime | None, engine: AsyncEngine) -> None:
     settings, done = ServiceSettings.load(), None
-    start = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
     try:
         with console.status("reading raw deliveries") as status:
-            async for done in recompute(engine, since=start, events=settings.batch_events, size=settings.batch_bytes):
+            async for done in recompute(engine, since=since, events=settings.batch_events, size=settings.batch_bytes):
                 status.update(f"{done.deliveries} deliveries, up to {done.until:%Y-%m-%dT%H:%M:%S}")
     finally:
         if done:

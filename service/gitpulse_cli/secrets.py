@@ -8,13 +8,14 @@ import secrets
 from pathlib import Path
 
 from gitpulse_cli.errors import WrongInput
+from gitpulse_cli.inputs import text_of
 
 VARIABLE = "GITLAB_WEBHOOK_SECRET"
 
 
 def given(file: Path | None) -> str:
     """The secret in this file, or else in the environment. Raises WrongInput."""
-    secret = (file.read_text() if file else os.environ.get(VARIABLE, "")).strip()
+    secret = text_of(file) if file else os.environ.get(VARIABLE, "").strip()
     if not secret:
         raise WrongInput(f"which secret? Set {VARIABLE}, or name a file with --secret-file")
     return secret

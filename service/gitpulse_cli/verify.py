@@ -16,6 +16,7 @@ from typing import NamedTuple
 import typer
 
 from gitpulse_cli.errors import WrongInput
+from gitpulse_cli.inputs import bytes_of
 from gitpulse_cli.output import Format, dump
 from gitpulse_cli.secrets import given
 from gitpulse_service.contract import Route
@@ -34,7 +35,7 @@ class Captured(NamedTuple):
 
 def run(file: Path, secret_file: Path | None, output: Format) -> bool:
     """Prints the verdict; whether it is authentic. Raises WrongInput, and SettingsError where the secret is none."""
-    request = parse(typer.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes())
+    request = parse(typer.get_binary_stream("stdin").read() if str(file) == "-" else bytes_of(file))
     secret = given(secret_file)
     refusal = verdict(manual_route(secret), request, now=time.time())
     found = list(findings(refusal, request, secret, now=time.time())) if refusal else []

@@ -67,7 +67,10 @@ def test_a_token_of_ones_own_is_kept_sealed(gitlab, worker, service_environment,
     [
         ([], "name a project, or say --status", 2),
         (["acme/none"], "acme/none: ", 1),
-        (["acme/website", "--since", "yesterday"], "yesterday is no date", 1),
+        (["acme/website", "--since", "yesterday"], "--since", 2),
+        (["acme/website", "--days", "999999999"], "--days", 2),
+        (["acme/website", "--token-file", "/"], "/: Is a directory", 2),
+        (["acme/website", "--url", "elsewhere"], "elsewhere is no URL", 2),
         (["acme/website", "--url", "https://elsewhere.example.com"], "GITPULSE_GITLAB_URL", 1),
     ],
 )

@@ -72,6 +72,28 @@ def test_a_port_in_use_is_one_line(command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("send", "push", "http://[::1"), "http://[::1 is no URL"),
+        (("send", "push", "http://127.0.0.1:99999/"), "is no URL"),
+        (("send", "push", "http://127.0.0.1:9/", "--instance", "gitlab"), "gitlab is no URL"),
+        (("send", "push", "http://127.0.0.1:9/", "--secret-file", "."), ".: Is a directory"),
+        (("send", "push", "http://127.0.0.1:9/", "--secret-file", "binary"), "binary is no text"),
+        (("verify", "missing"), "missing: No such file"),
+        (("verify", "."), ".: Is a directory"),
+        (("doctor", "--url", "receiver:8080"), "receiver:8080 is no URL"),
+        (("sim", "--url", "gitlab"), "gitlab is no URL"),
+        (("up", "-f", ".", "--public-url", "https://a.example", "--metrics-port", "65535"), "65533"),
+    ],
+)
+def test_what_cannot_be_used_is_named(argv, says, gitpulse, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    code, out, err = gitpulse(*argv)
+    assert (code, out, says in err) == (2, "", True), err
+
+
 # A worker that tries twice: by itself it is patient for a minute or more.
 IMPATIENT = [
     sys.executable,
