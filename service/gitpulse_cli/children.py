@@ -7,10 +7,11 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,27 @@ def free_port(preferred: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise CommandError("no free port on 127.0.0.1")
+
+
+@contextlib.contextmanager
+def until_told() -> Iterator[None]:
+    """Ends the block at the first SIGINT or SIGTERM; the second one ends the process at once, and its children."""
+    task, loop, signals = asyncio.current_task(), asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    assert task
+
+    def end() -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        told.append(task.cancel())
+
+    told: list[bool] = []
+    for number in signals:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not told:
+            raise
 
 
 @contextlib.asynccontextmanager

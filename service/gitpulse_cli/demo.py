@@ -11,7 +11,6 @@ import base64
 import contextlib
 import os
 import secrets
-import signal
 import sys
 import tempfile
 import time
@@ -57,12 +56,10 @@ class Services:
     installation_key: bytes
 
 
-async def run(*, examples: Path | None, days: int, once: bool, output: Format) -> bool:
-    """Runs the demo until Ctrl-C, or until the checks are done. Returns whether every number agrees."""
-    task = asyncio.current_task()
-    assert task
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="gitpulse-demo-") as name:
+async def run(*, examples: Path | None, days: int, once: bool, output: Format) -> int:
+    """Runs the demo until Ctrl-C or SIGTERM, or until the checks are done. Returns the exit code."""
+    report = None
+    with children.until_told(), tempfile.TemporaryDirectory(prefix="gitpulse-demo-") as name:
         folder = Path(name)
         port = children.free_port(SIMULATOR_PORT)
         async with contextlib.AsyncExitStack() as parts:
@@ -78,9 +75,8 @@ async def run(*, examples: Path | None, days: int, once: bool, output: Format) -
             sys.stdout.flush()
             if not once:
                 _show_addresses(forge, services)
-                with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it ends
-                    await asyncio.Event().wait()
-            return report.ok
+                await asyncio.Event().wait()
+    return 130 if report is None else int(not report.ok)
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -152,7 +148,10 @@ async def _operator(cluster: FolderCluster, services: Services) -> AsyncIterator
     working = asyncio.create_task(look_after(settings, cluster))
     try:
         for ref in cluster.refs():
-            ready = await asyncio.wait_for(_looked_after(cluster, ref), STARTING)
+            try:
+                ready = await asyncio.wait_for(_looked_after(cluster, ref), STARTING)
+            except TimeoutError:
+                raise CommandError(f"{ref}: nobody has looked after it within {STARTING:.0f} s") from None
             mark = "[green]✓[/]" if ready.status == "True" else "[red]✗[/]"
             console.print(f"  {mark} {ref}: {escape(ready.message)}", markup=True)
             if ready.status != "True":

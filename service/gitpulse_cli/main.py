@@ -93,8 +93,7 @@ def demo(
     """Run all of GitPulse on this machine, against a simulated GitLab, and check its numbers."""
     from gitpulse_cli import demo as command
 
-    ok = asyncio.run(command.run(examples=examples, days=days, once=once, output=output))
-    raise typer.Exit(0 if ok else 1)
+    raise typer.Exit(asyncio.run(command.run(examples=examples, days=days, once=once, output=output)))
 
 
 @app.command()

@@ -5,14 +5,12 @@ Redis, receiver and worker run as programs of their own; the operator's loop run
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import logging
 import os
 import secrets as randomness
 import shlex
-import signal
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +40,7 @@ async def run(
         raise WrongInput("where does GitLab reach this machine? Say --public-url https://…, or GITPULSE_PUBLIC_URL")
     state = state or state_of(folder).parent
     metrics = {part: metrics_port and metrics_port + place for place, part in enumerate(PARTS)}
-    with _until_told(), held(state) as lock:
+    with children.until_told(), held(state) as lock:
         _check_free(host, port)
         for number in filter(None, metrics.values()):
             _check_free("127.0.0.1", number)
@@ -70,7 +68,7 @@ async def operate(folder: Path, state: Path | None, secrets: Path | None, *, met
     settings = OperatorSettings.load()
     state = state or state_of(folder).parent
     port = settings.metrics_port if metrics_port is None else metrics_port
-    with _until_told(), held(state), serve_metrics(port):
+    with children.until_told(), held(state), serve_metrics(port):
         await look_after(settings, _cluster(folder, state, secrets))
 
 
@@ -86,27 +84,6 @@ def _programs(host: str, port: int, metrics: Mapping[str, int]) -> Iterator[Prog
     local = host in ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - compared, not bound
     metrics_port = ("--metrics-port", str(metrics["receiver"]))
     yield Program("receiver", [*receiver, *metrics_port], port if local else None, os.environ)
-
-
-@contextlib.contextmanager
-def _until_told() -> Iterator[None]:
-    """Ends the block at the first SIGINT or SIGTERM; the second one ends the process at once, and its children."""
-    task, loop, signals = asyncio.current_task(), asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
-    assert task
-
-    def end() -> None:
-        for number in signals:
-            loop.remove_signal_handler(number)
-        told.append(task.cancel())
-
-    told: list[bool] = []
-    for number in signals:
-        loop.add_signal_handler(number, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not told:
-            raise
 
 
 def _check_free(host: str, port: int) -> None:

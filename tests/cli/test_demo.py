@@ -1,8 +1,11 @@
 """The demo as its user runs it, in a process of its own."""
 
 import json
+import signal
 import subprocess
 import sys
+
+import pytest
 
 GITPULSE = [sys.executable, "-m", "gitpulse_cli"]
 
@@ -46,3 +49,12 @@ def test_a_resource_that_cannot_be_provisioned_ends_the_demo_with_the_reason(tmp
     assert done.stderr.splitlines()[-1].startswith("gitpulse: ")
     assert "nowhere" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_may_be_ended_before_its_numbers_are_known(tmp_path, number):
+    with subprocess.Popen([*GITPULSE, "demo", "--days", "90"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as demo:
+        assert "GitPulse demo" in demo.stderr.readline()
+        demo.send_signal(number)
+        said = demo.communicate(timeout=60)[1]
+    assert (demo.returncode, "Traceback" in said) == (130, False), said
