@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from gitpulse_cli.errors import CommandError, WrongInput
-from gitpulse_cli.hook_rows import name
 from gitpulse_cli.output import console
-from gitpulse_cli.places import View, connection_of
+from gitpulse_cli.places import View, connection_of, name
 from gitpulse_operator.domain.conditions import DELIVERING, SECRET_CURRENT, find
 from gitpulse_operator.names import CONNECTION, PROJECT, RECONCILE_REQUESTED, ROTATE_REQUESTED
 from gitpulse_operator.reconcile.resource import Resource, mapping

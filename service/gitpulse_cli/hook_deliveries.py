@@ -14,7 +14,7 @@ from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.hook_rows import Hook
 from gitpulse_cli.places import View
 from gitpulse_operator.domain.delivery import Feedback
-from gitpulse_operator.domain.hooks import ObservedHook
+from gitpulse_operator.domain.hooks import ObservedHook, Parent
 from gitpulse_operator.domain.revival import TESTABLE, Attempt, triggers
 from gitpulse_operator.reconcile.orphans import OUR_URL
 
@@ -48,7 +48,7 @@ async def try_out(view: View, hook: Hook, trigger: str) -> dict[str, object]:
         async with _directory() as directory:
             found = OUR_URL.search(str(observed.attributes.get("url")))
             before = await _noted(directory, found[1]) if directory and found else None
-            used, attempt = await _attempt(gitlab, hook, observed, trigger)
+            used, attempt = await attempted(gitlab, hook.parent, observed, trigger)
             receivers = None
             if directory and found and before and attempt.result != "impossible":
                 receivers = await _wait(directory, found[1], before)
@@ -56,12 +56,13 @@ async def try_out(view: View, hook: Hook, trigger: str) -> dict[str, object]:
     return {**about, "said": attempt.said or None, "receivers": receivers}
 
 
-async def _attempt(gitlab: GitLab, hook: Hook, observed: ObservedHook, trigger: str) -> tuple[str, Attempt]:
+async def attempted(gitlab: GitLab, parent: Parent, observed: ObservedHook, trigger: str = "") -> tuple[str, Attempt]:
+    """Has GitLab make a test of this event, else of the first that it can. Returns of which. Raises OperatorError."""
     if trigger and trigger not in TESTABLE:
         raise WrongInput(f"GitLab makes no test of {trigger}; it does of {', '.join(TESTABLE)}")
     used, attempt = "", Attempt("impossible", "the hook is for no event that GitLab can make a test of")
     for used in [trigger] if trigger else triggers(observed.attributes):
-        attempt = await gitlab.test_hook(hook.parent, observed.id, used)
+        attempt = await gitlab.test_hook(parent, observed.id, used)
         if attempt.result != "impossible":
             break
     return used, attempt

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gitpulse_cli.errors import WrongInput
-from gitpulse_cli.places import View
+from gitpulse_cli.places import View, name
 from gitpulse_operator.domain.conditions import DELIVERING, find
 from gitpulse_operator.domain.fleet import unpack
 from gitpulse_operator.domain.hooks import Parent
@@ -86,8 +86,3 @@ async def the_hook(view: View, resource: Resource, project: str) -> Hook:
         return chosen[0]
     some = ", ".join(hook.path for hook in found[:5]) + (" …" if len(found) > 5 else "")
     raise WrongInput(f"{resource.ref} has {len(found)} hooks; say of which project, --project: {some or 'none yet'}")
-
-
-def name(resource: Resource) -> str:
-    """As commands take it."""
-    return f"{resource.ref.namespace}/{resource.ref.name}"

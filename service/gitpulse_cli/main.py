@@ -23,7 +23,7 @@ from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.hooks import hooks
 from gitpulse_cli.inputs import in_utc, text_of, url_of, url_or_none
 from gitpulse_cli.output import Format, Output, console
-from gitpulse_cli.places import Folder, Place, SecretFiles, State
+from gitpulse_cli.places import Folder, Place, SecretFiles, State, at_place
 from gitpulse_cli.projects import projects
 from gitpulse_cli.status import status
 from gitpulse_operator.errors import OperatorError
@@ -286,19 +286,18 @@ def verify(
 
 
 @app.command()
-def doctor(
+@at_place
+async def doctor(
+    place: Place,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME…", help="GitPulseProjects; by hand: paths of projects.")
     ] = None,
-    folder: Annotated[Path | None, Folder] = None,
-    state: State = None,
-    secrets: SecretFiles = None,
     url: Annotated[
         str, typer.Option(help="Of the receivers, in the place of GITPULSE_PUBLIC_URL.", callback=url_or_none)
     ] = "",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Have GitLab make test deliveries.")] = True,
     output: Output = Format.TABLE,
-) -> None:
+) -> int:
     """Find out why nothing arrives or counts, and what to do. It changes nothing; a test delivery is all it causes.
 
     With the operator's settings it looks at Kubernetes, with those of a service at hooks made by hand.
@@ -306,9 +305,7 @@ def doctor(
     """
     from gitpulse_cli.doctor import command
 
-    place = Place(folder=folder, state=state, secrets=secrets)
-    run = command.run(names=names or [], place=place, url=url, test=test, output=output)
-    raise typer.Exit(asyncio.run(run))
+    return await command.run(place, names=names or [], url=url, test=test, output=output)
 
 
 def run() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import functools
 import inspect
 import os
 import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
@@ -72,8 +72,11 @@ class Place:
     secrets: Path | None = None
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator[View]:
-        """The resources there, until the block ends. Raises NoKubernetes, ManifestInvalid."""
+    async def opened(self, selector: str = "") -> AsyncIterator[View]:
+        """The resources there, until the block ends. Raises NoKubernetes, ManifestInvalid.
+
+        Of projects in a cluster those alone whose labels match the `selector`.
+        """
         if self.folder:
             yield self._files(self.folder)
             return
@@ -82,7 +85,7 @@ class Place:
         watched = os.environ.get("GITPULSE_WATCH_NAMESPACES", "")
         namespaces = [self.namespace] if self.namespace else [it.strip() for it in watched.split(",") if it.strip()]
         try:
-            kube = await KubeCluster.connect(context=self.context, namespaces=namespaces)
+            kube = await KubeCluster.connect(context=self.context, namespaces=namespaces, selector=selector)
         except NoKubernetes as error:
             raise NoKubernetes(f"{error}; without Kubernetes, name a folder of resources: -f DIR") from None
         try:
@@ -98,7 +101,7 @@ class Place:
         from gitpulse_operator.adapters.manifests import FolderCluster, state_of
 
         kept = self.state or state_of(folder).parent
-        read = partial(FolderCluster, [folder], kept / "state.json", secrets=self.secrets)
+        read = functools.partial(FolderCluster, [folder], kept / "state.json", secrets=self.secrets)
         try:
             _take_settings(kept / "env")
             read()
@@ -174,8 +177,14 @@ class View:
 
 
 def connection_of(project: Resource) -> str:
-    """The name of its GitLabConnection."""
-    return str(mapping(project.spec.get("connectionRef")).get("name"))
+    """The name of its GitLabConnection; empty where the spec, which is then invalid, names none."""
+    name = mapping(project.spec.get("connectionRef")).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def name(resource: Resource) -> str:
+    """As commands take it."""
+    return f"{resource.ref.namespace}/{resource.ref.name}"
 
 
 def placed(command: Callable[Concatenate[View, P], Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
@@ -184,14 +193,20 @@ def placed(command: Callable[Concatenate[View, P], Coroutine[Any, Any, int | Non
     What the coroutine returns is the exit code; None: 0.
     """
 
+    @functools.wraps(command)
+    async def viewing(place: Place, *args: P.args, **given: P.kwargs) -> int | None:
+        async with place.opened() as view:
+            return await command(view, *args, **given)
+
+    return at_place(viewing)
+
+
+def at_place(command: Callable[Concatenate[Place, P], Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
+    """The same of a coroutine that wants the Place itself."""
+
     def run(*args: P.args, **given: P.kwargs) -> None:
         place = Place(**{name: given.pop(name) for name in OPTIONS})  # type: ignore[arg-type]
-
-        async def work() -> int | None:
-            async with place.opened() as view:
-                return await command(view, *args, **given)
-
-        raise typer.Exit(asyncio.run(work()) or 0)
+        raise typer.Exit(asyncio.run(command(place, *args, **given)) or 0)
 
     signature = inspect.signature(command, eval_str=True)
     kind = inspect.Parameter.KEYWORD_ONLY

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gitpulse_cli.hook_rows import name
 from gitpulse_cli.output import Format, Output, console, show
-from gitpulse_cli.places import View, placed
+from gitpulse_cli.places import View, name, placed
 from gitpulse_operator.domain.conditions import DELIVERING, READY, find
 from gitpulse_operator.names import PROJECT
 from gitpulse_operator.reconcile.resource import Resource, mapping

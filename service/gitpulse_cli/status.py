@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gitpulse_cli.hook_rows import name
 from gitpulse_cli.output import Format, Output, console, dump, facts, show
-from gitpulse_cli.places import View, placed
+from gitpulse_cli.places import View, name, placed
 from gitpulse_operator.domain.conditions import READY, RECONCILING, SECRET_CURRENT, find, timestamp
 from gitpulse_operator.names import CONNECTION, PROJECT, TEAM
 from gitpulse_operator.reconcile.resource import Resource, mapping

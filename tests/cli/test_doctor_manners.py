@@ -223,6 +223,13 @@ def test_a_hook_by_hand_that_nobody_made(patient):
     assert (code, causes(rows)) == (1, ["HookMissing"])
 
 
+def test_of_two_projects_by_hand_the_one_without_a_hook_is_named(patient):
+    patient.by_hand()
+    code, rows = patient.examine("acme/website", "acme/api")
+    assert (code, causes(rows)) == (1, ["HookMissing"])
+    assert "no hook of acme/api has a URL" in evidence(rows, "hook")
+
+
 def test_two_hooks_by_hand(patient):
     patient.by_hand()
     patient.make_hook()
@@ -273,6 +280,48 @@ def test_of_two_resources_only_the_named_one_is_looked_at(patient):
     patient.simulator.api.hooks.clear()
     assert causes(patient.examine("api")[1]) == ["HookMissing"]
     assert patient.examine("default/website")[0] == 0
+
+
+def test_a_wrong_name_beside_a_right_one_is_told(patient):
+    patient.well()
+    code, rows = patient.examine("website", "webside")
+    assert (code, causes(rows)) == (1, ["NoResources"])
+    assert evidence(rows, "operator") == "there is no GitPulseProject webside"
+
+
+def test_of_a_namespace_its_resources_alone_are_looked_at(patient):
+    patient.house.projects["api"] = patient.house.project(project="acme/api")
+    patient.well()
+    assert patient.examine("-n", "default")[0] == 0
+    code, rows = patient.examine("-n", "other")
+    assert (code, causes(rows)) == (1, ["NoResources"])
+
+
+# --- of which cluster -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("context", "says"),
+    [("there", "https://127.0.0.1:1: the Kubernetes API cannot be reached"), ("nowhere", "nowhere")],
+)
+def test_a_cluster_is_that_of_the_context_with_the_operators_settings(gitpulse, tmp_path, context, says):
+    config = tmp_path / "config"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": "here",
+                "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+                "contexts": [{"name": name, "context": {"cluster": "c", "user": "u"}} for name in ("here", "there")],
+                "users": [{"name": "u", "user": {}}],
+            }
+        )
+    )
+    code, out, err = gitpulse("doctor", "--context", context, KUBECONFIG=str(config))
+    assert (code, out) == (2, "")
+    assert "GITPULSE_PUBLIC_URL: is not set" in err
+    settings = {"GITPULSE_PUBLIC_URL": "https://a.example", "GITPULSE_INSTALLATION_KEY": "A" * 43 + "="}
+    code, out, err = gitpulse("doctor", "--context", context, KUBECONFIG=str(config), **settings)
+    assert (code, out, says in err) == (2, "", True), err
 
 
 # --- what it prints ---------------------------------------------------------------------------------------------------

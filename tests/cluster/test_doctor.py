@@ -18,8 +18,8 @@ def test_it_finds_what_is_wrong_in_a_cluster_and_nothing_else(place, operator, t
     environment = operator.of(place.namespace) | {"GITPULSE_PUBLIC_URL": f"http://127.0.0.1:{port}"}
     receiver = [SCRIPTS / "gitpulse", "receiver", "--port", str(port), "--metrics-port", "0"]
 
-    def examine():
-        done = CliRunner().invoke(app, ["doctor", "website", "-o", "json"], env=environment)
+    def examine(*where):
+        done = CliRunner().invoke(app, ["doctor", "website", "-o", "json", *where], env=environment)
         return {row["cause"] for row in json.loads(done.stdout)} - {""}, done
 
     with (
@@ -34,6 +34,7 @@ def test_it_finds_what_is_wrong_in_a_cluster_and_nothing_else(place, operator, t
         assert found == {"RedisForgets", "WorkerDown"}, done.stdout  # there is none, and Redis keeps nothing
         assert "a test delivery of GitLab was taken" in done.stdout
         place.simulator.website.hooks.clear()
-        found, done = examine()
+        assert examine("-n", "default")[0] == {"RedisForgets", "WorkerDown", "NoResources"}
+        found, done = examine("-n", place.namespace, "--context", "tests")
         assert found == {"RedisForgets", "WorkerDown", "HookMissing"}, done.stdout
         assert f"{place.namespace}/website" in done.stdout

@@ -19,6 +19,7 @@ from gitpulse_cli.doctor.patient import Patient, by_hand, of_resources
 from gitpulse_cli.doctor.receiver import READY, RECEIVER
 from gitpulse_cli.doctor.redis import REDIS
 from gitpulse_cli.doctor.worker import WORKER
+from gitpulse_cli.errors import CommandError
 from gitpulse_cli.output import Format, console, show
 from gitpulse_cli.places import Place
 from gitpulse_operator.errors import OperatorError
@@ -31,14 +32,14 @@ CHECKS: tuple[Check[Patient], ...] = (
 SHOWN = ("status", "check", "subject", "cause", "evidence")
 
 
-async def run(*, names: Sequence[str], place: Place, url: str, test: bool, output: Format) -> int:
+async def run(place: Place, *, names: Sequence[str], url: str, test: bool, output: Format) -> int:
     """Returns the exit code. Raises SettingsError."""
     try:
         async with _patient(place, url) as patient:
             patient.names, patient.may_test = names, test
             with console.status("Looking") as line:
                 found = await examine(CHECKS, patient, lambda what: line.update(f"Looking at {what}"))
-    except OperatorError as error:  # resources cannot be read
+    except (OperatorError, CommandError) as error:  # resources cannot be read
         console.print(f"gitpulse: {error}")
         return 2
     show([finding.as_row() for finding in found], output, columns=SHOWN)
@@ -49,25 +50,19 @@ async def run(*, names: Sequence[str], place: Place, url: str, test: bool, outpu
 
 @contextlib.asynccontextmanager
 async def _patient(place: Place, url: str) -> AsyncIterator[Patient]:
-    given = {"public_url": url.rstrip("/")} if url else {}
-    if place.folder:
-        async with place.opened() as view:  # with the settings that are written down beside the files
-            settings, service = OperatorSettings.load(**given), ServiceSettings.load()
-            async with of_resources(settings, view.cluster(), service) as patient:
-                yield patient
-    elif "GITPULSE_PUBLIC_URL" in os.environ:  # an operator's environment; others have none
-        from gitpulse_operator.adapters.kube import KubeCluster
-
-        settings = OperatorSettings.load(**given)
-        kube = await KubeCluster.connect(namespaces=settings.namespaces, selector=settings.shard_selector)
-        try:
-            async with of_resources(settings, kube, ServiceSettings.load()) as patient:
-                yield patient
-        finally:
-            await kube.close()
-    else:
+    if (
+        place == Place() and "GITPULSE_PUBLIC_URL" not in os.environ
+    ):  # which an operator's environment has, and no other
         async with by_hand(url.rstrip("/"), ServiceSettings.load()) as patient:
             yield patient
+        return
+    given = {"public_url": url} if url else {}
+    selector = "" if place.folder else OperatorSettings.load(**given).shard_selector
+    async with (
+        place.opened(selector) as view,  # it takes up the settings that are written down beside files
+        of_resources(OperatorSettings.load(**given), view, ServiceSettings.load()) as patient,
+    ):
+        yield patient
 
 
 def _explain(found: Sequence[Finding]) -> None:

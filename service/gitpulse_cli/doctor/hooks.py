@@ -148,18 +148,24 @@ async def _by_hand(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
     for parent in parents:
         observed = await gitlab.hooks(parent)
         ours = [it for it in observed if is_for(str(it.attributes.get("url")), patient.url)]
+        if patient.names and not ours:
+            wrongs.append(_none_by_hand(patient, parent.path))
         for hook in ours[:1]:
             patient.hooks.append(Hook(parent.path, "", subject.name, parent, hook, ""))
             template = hook.attributes.get("custom_webhook_template")
             seen = [wrong(HOOK_TEMPLATE, f"hook {hook.id} of {parent.path}")] if template else []
             wrongs += seen or await _overlap(patient, gitlab, parent, hook, observed)
     where = ", ".join(patient.names) or f"the {len(parents)} projects that the token's owner maintains"
-    if not patient.hooks:
-        wrongs.append(wrong(HOOK_MISSING, f"no hook of {where} has a URL with {patient.url}{WEBHOOK_PATH}"))
+    if not (patient.names or patient.hooks):
+        wrongs.append(_none_by_hand(patient, where))
     for it in wrongs:
         yield it
     if not wrongs:
         yield fine(f"{len(patient.hooks)} of {where} send here")
+
+
+def _none_by_hand(patient: Patient, where: str) -> Seen:
+    return wrong(HOOK_MISSING, f"no hook of {where} has a URL with {patient.url}{WEBHOOK_PATH}")
 
 
 def _place(url: str) -> str:

@@ -9,6 +9,7 @@ from gitpulse_cli.doctor.causes import KEY_DIFFERS, NO_RESOURCES, OPERATOR_NOT_R
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, wrong
 from gitpulse_cli.doctor.patient import Patient
+from gitpulse_cli.places import name
 from gitpulse_operator.domain.spec import parse_project
 from gitpulse_operator.errors import SpecInvalid
 from gitpulse_operator.reconcile.resource import Resource
@@ -26,9 +27,10 @@ def managed(patient: Patient) -> Iterable[Subject]:
 
 async def resources(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
     """Are there any, and does the operator look at them?"""
-    if not patient.projects:
-        named = ", ".join(patient.names)
-        yield wrong(NO_RESOURCES, f"there is no GitPulseProject {named}".rstrip())
+    known = {each for it in patient.projects for each in (it.ref.name, name(it))}
+    missing = [each for each in patient.names if each not in known]
+    if missing or not known:
+        yield wrong(NO_RESOURCES, f"there is no GitPulseProject {', '.join(missing)}".rstrip())
         return
     behind = [str(it.ref) for it in patient.projects if not _is_seen(it)]
     if behind:

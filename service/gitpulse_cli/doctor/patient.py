@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 
 from gitpulse_cli.doctor.check import Subject
+from gitpulse_cli.hook_deliveries import attempted
+from gitpulse_cli.places import View, connection_of, name
 from gitpulse_operator.domain.hooks import ObservedHook, Parent
-from gitpulse_operator.domain.revival import Attempt, triggers
+from gitpulse_operator.domain.revival import Attempt
 from gitpulse_operator.errors import OperatorError, RateLimited
 from gitpulse_operator.names import CONNECTION, PROJECT
-from gitpulse_operator.reconcile.ports import Cluster, GitLab, World
-from gitpulse_operator.reconcile.resource import Ref, Resource, mapping
+from gitpulse_operator.reconcile.ports import GitLab, World
+from gitpulse_operator.reconcile.resource import Resource
 from gitpulse_operator.settings import OperatorSettings
 from gitpulse_service.contract import WEBHOOK_PATH
 from gitpulse_service.log.connection import connect
@@ -63,25 +65,27 @@ class Patient:
         if self.world is None:
             return [Subject(self.service.gitlab_url)]
         own = {_connection(it) for it in self.projects} - {""}
-        own |= {_name(it.ref) for it in self.resources if it.ref.kind == CONNECTION and not self.names}
-        return [Subject(name) for name in sorted(own)]
+        own |= {name(it) for it in self.resources if it.ref.kind == CONNECTION and not self.names}
+        return [Subject(it) for it in sorted(own)]
 
     @property
     def projects(self) -> list[Resource]:
         """The GitPulseProjects that are looked at."""
         wanted = set(self.names)
-        return [it for it in self.resources if it.ref.kind == PROJECT and (not wanted or wanted & _names(it.ref))]
+        return [
+            it for it in self.resources if it.ref.kind == PROJECT and (not wanted or wanted & {it.ref.name, name(it)})
+        ]
 
     def subject_of(self, resource: Resource) -> Subject:
-        return Subject(_name(resource.ref), (_connection(resource),))
+        return Subject(name(resource), (_connection(resource),))
 
     async def gitlab(self, connection: str) -> GitLab:
         """Raises what is wrong with the connection."""
         if self.world is None:
             assert self.by_hand
             return self.by_hand
-        namespace, _, name = connection.partition("/")
-        return await self.world.connections.open(namespace, name)
+        namespace, _, own = connection.partition("/")
+        return await self.world.connections.open(namespace, own)
 
     async def test(self, hook: Hook) -> Attempt | None:
         """Has GitLab make a test delivery, once; None where it may not be made, as of a hook that is off.
@@ -91,16 +95,10 @@ class Patient:
         known = self.attempts.get(hook.name)
         if known or not self.may_test or hook.observed.state != "executable" or len(self.attempts) >= MOST_TESTS:
             return known
-        gitlab = await self.gitlab(hook.connection)
-        attempt = Attempt("impossible", "the hook is for no event that GitLab can make a test of")
         with contextlib.suppress(RateLimited):
-            for trigger in triggers(hook.observed.attributes):
-                attempt = await gitlab.test_hook(hook.parent, hook.observed.id, trigger)
-                if attempt.result != "impossible":
-                    break
-            self.attempts[hook.name] = attempt
-            return attempt
-        return None
+            _, known = await attempted(await self.gitlab(hook.connection), hook.parent, hook.observed)
+            self.attempts[hook.name] = known
+        return known
 
     async def gitlab_delivers(self) -> bool:
         """Whether a test delivery comes through, whatever this machine sees of the way."""
@@ -117,17 +115,13 @@ def is_for(url: str, base: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def of_resources(
-    settings: OperatorSettings, cluster: Cluster, service: ServiceSettings
-) -> AsyncIterator[Patient]:
+async def of_resources(settings: OperatorSettings, view: View, service: ServiceSettings) -> AsyncIterator[Patient]:
     """A house with an operator. Raises ClusterUnavailable."""
     from gitpulse_operator.composition import assembled
 
-    bodies = [body for kind in (CONNECTION, PROJECT) for body in await cluster.bodies(kind)]
-    async with assembled(settings, cluster) as world, connect(service.redis_url) as redis:
-        yield Patient(
-            service, settings.public_url, redis, world=world, resources=[Resource.from_body(body) for body in bodies]
-        )
+    resources = await view.all(CONNECTION, PROJECT)
+    async with assembled(settings, view.cluster()) as world, connect(service.redis_url) as redis:
+        yield Patient(service, settings.public_url, redis, world=world, resources=resources)
 
 
 @contextlib.asynccontextmanager
@@ -150,15 +144,7 @@ async def by_hand(url: str, service: ServiceSettings) -> AsyncIterator[Patient]:
             gitlabs.close()
 
 
-def _name(ref: Ref) -> str:
-    return f"{ref.namespace}/{ref.name}"
-
-
-def _names(ref: Ref) -> set[str]:
-    return {ref.name, _name(ref)}
-
-
 def _connection(resource: Resource) -> str:
-    """Empty where the spec, which is then invalid, names none."""
-    name = mapping(resource.spec.get("connectionRef")).get("name")
-    return f"{resource.ref.namespace}/{name}" if isinstance(name, str) else ""
+    """Empty where it names none."""
+    connection = connection_of(resource)
+    return f"{resource.ref.namespace}/{connection}" if connection else ""
