@@ -1,4 +1,4 @@
-"""`gitpulse teams` and `gitpulse people`: who is who, who is not known, and who is to be forgotten."""
+"""`gitpulse teams` and `gitpulse people`: who is who, who is not known, who is to be forgotten or signed out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from gitpulse_cli.errors import CommandError
 from gitpulse_cli.output import Format, Output, console, show
 
 if TYPE_CHECKING:
@@ -110,6 +111,18 @@ def forget(
     console.print(f"{done['identities']} identities, {shown}; {done['deliveries']} raw deliveries dropped")
     for source in done["sources"]:
         console.print(f'taken out of the teams of source "{source}"; take them out there too')
+
+
+@people.command("sign-out")
+def sign_out(who: Annotated[str, typer.Argument(help="User name, e-mail address or number of their account.")]) -> None:
+    """End all of somebody's sessions at the dashboard, at once. Who is not blocked in GitLab can sign in again."""
+    from gitpulse_service.store.sessions import end_all
+
+    if not (count := with_store(partial(end_all, who=who))):
+        raise CommandError(
+            f"nobody is signed in as {who}: their user name, e-mail address or number in GitLab is wanted"
+        )
+    console.print(f"{count} sessions of {who} ended")
 
 
 def with_store(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:

@@ -11,6 +11,7 @@ import pytest
 from gitpulse_service.events.decode import decode
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
+from gitpulse_service.store.sessions import Account, begin
 from gitpulse_service.store.write import apply
 from harness.samples import body, envelope
 
@@ -134,3 +135,18 @@ def test_two_persons_are_not_taken_for_one(run, file):
     run("teams", "apply", file)
     code, _, err = run("people", "forget", "joe", "--yes")
     assert (code, "joe may be Ben or Cleo" in err) == (1, True)
+
+
+def test_somebody_is_signed_out_everywhere(run, file):
+    async def sign_in():
+        engine = create_engine(os.environ["GITPULSE_DATABASE_URL"])
+        await migrate(engine)
+        for number, name in (("7", "ann"), ("7", "ann"), ("8", "ben")):
+            await begin(engine, Account("https://gitlab.example.com", number, name, None, frozenset()))
+        await engine.dispose()
+
+    asyncio.run(sign_in())
+    assert run("people", "sign-out", "ann") == (0, "", "2 sessions of ann ended\n")
+    code, out, err = run("people", "sign-out", "ann")
+    assert (code, out, "nobody is signed in as ann" in err) == (1, "", True)
+    assert run("people", "sign-out", "8").code == 0

@@ -104,6 +104,21 @@ async def end(engine: AsyncEngine, secret: str) -> None:
     await write(engine, sa.delete(session).where(session.c.hash == hashed(secret)))
 
 
+async def end_all(engine: AsyncEngine, who: str) -> int:
+    """The same of all whose account has this user name, e-mail address or number. Returns how many there were.
+
+    Raises StoreUnavailable.
+    """
+    c, wanted = session.c, {fold(who), fold(pseudonym(who))}
+    with store_errors(engine):
+        async with engine.connect() as connection:
+            rows = await connection.execute(sa.select(c.hash, c.issuer, c.account, c.username, c.email))
+            accounts = {row.hash: Account(*row[1:], frozenset()) for row in rows}
+    theirs = [each for each, it in accounts.items() if wanted & {value for _, value in it.handles()}]
+    await write(engine, sa.delete(session).where(c.hash.in_(theirs)))
+    return len(theirs)
+
+
 async def forget(engine: AsyncEngine, now: datetime) -> None:
     """Forgets sessions that are over. Raises StoreUnavailable."""
     over = sa.or_(session.c.created_at <= now - LIFETIME, session.c.used_at <= now - IDLE)

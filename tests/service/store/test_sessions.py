@@ -46,6 +46,20 @@ async def test_each_is_another_and_ends_alone(engine):
     assert await sessions.find(engine, two, GITLAB) == BOB
 
 
+@pytest.mark.parametrize("who", ["bob", "BOB@acme.example", "7"])
+@pytest.mark.parametrize("keep_emails", [True, False])
+async def test_all_of_somebody_end_and_of_nobody_else(engine, database_url, who, keep_emails):
+    ann = Account(GITLAB, "8", "ann", None, frozenset())
+    store = create_engine(database_url, keep_emails=keep_emails)
+    bobs, anns = [await sessions.begin(store, BOB) for _ in range(2)], await sessions.begin(store, ann)
+    assert await sessions.end_all(store, "acme") == 0
+    assert await sessions.end_all(store, "") == 0
+    assert await sessions.end_all(store, who) == 2
+    assert [await sessions.find(store, secret, GITLAB) for secret in bobs] == [None, None]
+    assert await sessions.find(store, anns, GITLAB) == ann
+    await store.dispose()
+
+
 @pytest.mark.parametrize(("column", "after"), [("created_at", sessions.LIFETIME), ("used_at", sessions.IDLE)])
 async def test_it_ends_in_its_time_and_is_forgotten(engine, column, after):
     secret = await sessions.begin(engine, BOB)
