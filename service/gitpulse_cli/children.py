@@ -125,7 +125,7 @@ async def _keep(program: Program, holding: Sequence[int], started: asyncio.Futur
                 if not started.done():
                     started.set_result(None)
                 why = f"{program.name} has ended with {await process.wait()}"
-        except CommandError as error:
+        except (CommandError, OSError) as error:  # also where this machine can run no more of them now
             if not started.done():
                 raise
             why = str(error)
