@@ -42,9 +42,7 @@ async def show(output: Format) -> None:
     """Prints how far all backfills have come."""
     async with connect(ServiceSettings.load().redis_url) as redis:
         rows = await Backfills(redis).shown()
-    show_rows(rows, output)
-    if not rows:
-        console.print("no backfills")
+    show_rows(rows, output, none="no backfills")
 
 
 async def _find(known: dict[str, Access], project: str, name: str, url: str) -> tuple[Access, int]:

@@ -31,10 +31,7 @@ def list_letters(
     async def rows(letters: DeadLetters) -> list[dict[str, str | int]]:
         return [letter.summary() async for letter in letters.newest(limit)]
 
-    found = _with(rows)
-    show_rows(found, output)
-    if not found:
-        console.print("no dead letters")
+    show_rows(_with(rows), output, none="no dead letters")
 
 
 @deadletters.command()

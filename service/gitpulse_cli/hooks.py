@@ -31,9 +31,7 @@ Patience = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="A
 async def list_hooks(view: View, output: Output = Format.TABLE) -> None:
     """List hooks: of which resource, target, id in GitLab, state, whether and why it delivers, secret."""
     rows = [hook.row() for hook in await hooks_of(view, await view.all(PROJECT))]
-    show(rows, output)
-    if not rows:
-        console.print("no hooks")
+    show(rows, output, none="no hooks")
 
 
 @hooks.command("show")

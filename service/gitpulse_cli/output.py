@@ -30,13 +30,20 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="As `table`, `jso
 
 
 def show(
-    rows: Iterable[Mapping[str, Any]], output: Format, *, columns: Sequence[str] | None = None, title: str = ""
+    rows: Iterable[Mapping[str, Any]],
+    output: Format,
+    *,
+    columns: Sequence[str] | None = None,
+    title: str = "",
+    none: str = "",
 ) -> None:
     """Prints rows of the same fields. A table has the `columns`, else all of them; JSON and YAML a list of objects.
 
-    A `title` stands above a table that is not empty, apart from what was before.
+    A `title` stands above a table that is not empty, apart from what was before. `none`: what people are told else.
     """
     rows = list(rows)
+    if none and not rows:
+        console.print(none)
     if output is not Format.TABLE:
         dump(rows, output)
     elif rows:

@@ -49,7 +49,7 @@ def list_teams(output: Output = Format.TABLE) -> None:
         {"team": name, "source": source, "time_zone": zone, "members": members[name]}
         for name, (source, zone) in sorted(known.teams.items())
     ]
-    show(rows, output)
+    show(rows, output, none="no teams")
 
 
 @people.command("list")
@@ -64,7 +64,8 @@ def list_people(output: Output = Format.TABLE) -> None:
         name: sorted(f"{kind} {value}" for (kind, value), who in known.aliases.items() if who == name)
         for name in persons
     }
-    show([{"person": name, "teams": teams_of[name], "aliases": of[name]} for name in persons], output)
+    rows = [{"person": name, "teams": teams_of[name], "aliases": of[name]} for name in persons]
+    show(rows, output, none="no people")
     _warn(known)
 
 
@@ -86,7 +87,7 @@ def unmatched(
         }
         for it in with_store(partial(find, limit=limit))
     ]
-    show(rows, output)
+    show(rows, output, none="whoever is counted matches somebody")
 
 
 @people.command()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 import typer
 
 from gitpulse_cli.errors import CommandError, WrongInput
+from gitpulse_cli.inputs import text_of
 from gitpulse_cli.output import console
 from gitpulse_operator.errors import ClusterUnavailable, NoKubernetes, NotAllowed
 from gitpulse_operator.reconcile.resource import Ref, Resource, mapping
@@ -77,6 +78,8 @@ class Place:
 
         Of projects in a cluster those alone whose labels match the `selector`.
         """
+        if (self.state or self.secrets) and not self.folder:
+            raise WrongInput("--state and --secrets go with -f, the resources in files")
         if self.folder:
             yield self._files(self.folder)
             return
@@ -219,7 +222,12 @@ def at_place(command: Callable[Concatenate[Place, P], Coroutine[Any, Any, int | 
 
 def _take_settings(file: Path) -> None:
     """What is written down of where Redis is, and the like, as a shell reads it; the environment goes before it."""
-    if file.exists():
-        for setting in shlex.split(file.read_text()):
-            name, _, value = setting.partition("=")
-            os.environ.setdefault(name, value)
+    if not file.exists():
+        return
+    try:
+        settings = shlex.split(text_of(file), comments=True)
+    except ValueError as error:
+        raise WrongInput(f"{file}: {error}") from None
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        os.environ.setdefault(name, value)

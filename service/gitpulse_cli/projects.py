@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gitpulse_cli.output import Format, Output, console, show
+from gitpulse_cli.output import Format, Output, show
 from gitpulse_cli.places import View, name, placed
 from gitpulse_operator.domain.conditions import DELIVERING, READY, find
 from gitpulse_operator.names import PROJECT
@@ -26,9 +26,7 @@ async def projects(view: View, names: Names = None, output: Output = Format.TABL
     rows = [row(resource) for resource in found]
     if output is Format.TABLE:
         rows = [{**each, "hooks": f"{each['installed']}/{each['desired']}"} for each in rows]
-    show(rows, output, columns=COLUMNS)
-    if not rows:
-        console.print("no GitPulseProjects")
+    show(rows, output, columns=COLUMNS, none="no GitPulseProjects")
 
 
 def row(resource: Resource) -> dict[str, object]:

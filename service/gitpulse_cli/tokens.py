@@ -46,7 +46,7 @@ def list_tokens(output: Output = Format.TABLE) -> None:
         moments = {"created": it.created, "expires": it.expires, "used": it.used}
         shown = {name: at and at.isoformat() for name, at in moments.items()}
         rows.append({"name": it.name, "teams": "all" if it.teams is None else sorted(it.teams), **shown})
-    show(rows, output)
+    show(rows, output, none="no tokens")
 
 
 @tokens.command()

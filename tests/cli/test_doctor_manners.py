@@ -353,6 +353,7 @@ def test_what_could_not_be_looked_at_has_a_code_of_its_own(patient):
     code, rows = patient.examine()
     assert (code, causes(rows)) == (2, [])
     assert "GitLab asks for fewer requests" in evidence(rows, "hook")
+    assert "nothing is wrong, as far as could be looked at" in patient.say().stdout
 
 
 def test_without_resources_and_without_kubernetes_it_says_what_it_wants(tmp_path):

@@ -16,7 +16,7 @@ QUIET = {
     *("sim", "receiver", "worker", "operator", "up", "migrate", "recompute"),
     *("secret generate", "tokens create"),  # a secret alone, for a file or a variable
     *("hooks rotate", "hooks revive", "deadletters retry", "deadletters drop"),
-    *("teams apply", "people forget", "tokens revoke"),
+    *("teams apply", "people forget", "people sign-out", "tokens revoke"),
 }
 """Commands that find nothing: they do something, and tell people how it went."""
 

@@ -115,3 +115,19 @@ def test_files_that_are_not_resources_are_said_with_their_place(gitpulse, tmp_pa
     done = gitpulse("status", "-f", tmp_path)
     assert (done.code, done.out) == (1, "")
     assert f"{tmp_path / 'a.yaml'}: not YAML" in done.err
+
+
+def test_settings_beside_files_are_read_as_a_shell_reads_them(gitpulse, tmp_path):
+    (file := tmp_path / ".gitpulse" / "env").parent.mkdir()
+    file.write_text("# isn't it so?\nGITPULSE_REDIS_URL='nonsense' # by hand\n")
+    code, _, err = gitpulse("status", "-f", tmp_path)
+    assert (code, "GITPULSE_REDIS_URL: must start with redis://" in err) == (2, True), err
+    file.write_text("GITPULSE_REDIS_URL='nonsense\n")
+    assert gitpulse("status", "-f", tmp_path) == (2, "", f"gitpulse: {file}: No closing quotation\n")
+
+
+@pytest.mark.parametrize("option", ["--state", "--secrets"])
+def test_what_goes_with_files_alone_is_refused_without_them(gitpulse, tmp_path, option):
+    assert gitpulse("projects", option, tmp_path)[::2] == (
+        2, "gitpulse: --state and --secrets go with -f, the resources in files\n",
+    )  # fmt: skip

@@ -36,7 +36,7 @@ def test_a_token_is_printed_alone_and_works_until_it_is_revoked(run):
 
 
 def test_they_are_listed_without_what_they_open(run):
-    assert run("list", "-o", "json")[1] == "[]\n"
+    assert run("list", "-o", "json") == (0, "[]\n", "no tokens\n")
     secret = run("create", "all", "--expires", "never")[1].strip()
     run("create", "[bold]web", "--team", "web")
     (web, every) = sorted(json.loads(run("list", "-o", "json")[1]), key=lambda row: row["name"])

@@ -11,7 +11,7 @@ import typer
 from gitpulse_cli.doctor.check import Check, examine
 from gitpulse_cli.doctor.database import DATABASE
 from gitpulse_cli.doctor.delivery import DELIVERY
-from gitpulse_cli.doctor.finding import Finding, exit_code
+from gitpulse_cli.doctor.finding import Finding, Status, exit_code
 from gitpulse_cli.doctor.gitlab import CLOCK, GITLAB
 from gitpulse_cli.doctor.hooks import HOOK
 from gitpulse_cli.doctor.operator import DIRECTORY_CHECK, OPERATOR, SPEC
@@ -71,4 +71,6 @@ def _explain(found: Sequence[Finding]) -> None:
     for cause in causes:
         page = f" (docs/runbooks/{cause.runbook}.md)" if cause.runbook else ""
         typer.echo(f"\n{cause.id}: {cause.says}\n  {cause.cure}{page}")
-    typer.echo("" if causes else "\nnothing is wrong", nl=not causes)
+    if not causes:
+        unknown = any(finding.status is Status.UNKNOWN for finding in found)
+        typer.echo(f"\nnothing is wrong{', as far as could be looked at' if unknown else ''}")
