@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitpulse_cli.doctor.causes import DATABASE_NEWER, DATABASE_OLD, DATABASE_UNREACHABLE
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, passed, wrong
 from gitpulse_cli.doctor.patient import Patient
@@ -30,14 +30,14 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
     try:
         file = engine.url.database if engine.dialect.name == "sqlite" else None
         if file and not Path(file).is_file():  # noqa: ASYNC240 - once; and a connection would create it
-            yield wrong(DATABASE_OLD, f"there is no file {file} yet")
+            yield wrong(causes.DATABASE_OLD, f"there is no file {file} yet")
             return
         with store_errors(engine):
             async with engine.connect() as connection:
                 await connection.execute(sa.select(1))
                 yield _judge(*await connection.run_sync(_revisions))
     except ServiceError as error:
-        yield wrong(DATABASE_UNREACHABLE, str(error))
+        yield wrong(causes.DATABASE_UNREACHABLE, str(error))
     finally:
         await engine.dispose()
 
@@ -58,8 +58,8 @@ def _judge(current: str | None, known: list[str]) -> Seen:
     if current == known[0]:
         return fine(f"it has the tables of this version ({current})")
     if current is None or current in known:
-        return wrong(DATABASE_OLD, f"it is at {current or 'nothing'}, and this version at {known[0]}")
-    return wrong(DATABASE_NEWER, f"it is at {current}, of which this version ({known[0]}) knows nothing")
+        return wrong(causes.DATABASE_OLD, f"it is at {current or 'nothing'}, and this version at {known[0]}")
+    return wrong(causes.DATABASE_NEWER, f"it is at {current}, of which this version ({known[0]}) knows nothing")
 
 
 DATABASE = Check("database", lambda _: [Subject()], look)

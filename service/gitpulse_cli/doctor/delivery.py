@@ -6,26 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from gitpulse_cli.doctor.causes import (
-    ADDRESS_REFUSED,
-    ANSWERED_BADLY,
-    CLOCK_OFF,
-    GITLAB_CANNOT_CONNECT,
-    GITLAB_CANNOT_RESOLVE,
-    GITLAB_DISTRUSTS,
-    GITLAB_SILENT,
-    HEADERS_DROPPED,
-    HOOK_OFF,
-    HOOK_OFF_FOR_GOOD,
-    LIMITED,
-    OUTBOUND_BLOCKED,
-    PROXY_ALONE,
-    PROXY_REFUSES,
-    RECEIVER_NOT_READY,
-    ROUTE_MISSING,
-    SECRET_REFUSED,
-    WRONG_PATH,
-)
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Cause, Seen, fine, passed, wrong
 from gitpulse_cli.doctor.gitlab import refused
@@ -37,26 +18,29 @@ from gitpulse_service.contract import DIRECTORY
 from gitpulse_service.log.connection import log_errors
 
 _GITLAB_SAYS = (
-    ("is blocked: host cannot be resolved", GITLAB_CANNOT_RESOLVE),
-    ("is blocked", OUTBOUND_BLOCKED),
-    ("silent mode", GITLAB_SILENT),
-    ("getaddrinfo", GITLAB_CANNOT_RESOLVE),
-    ("ssl_connect", GITLAB_DISTRUSTS),
-    ("failed to open tcp connection", GITLAB_CANNOT_CONNECT),
-    ("execution expired", GITLAB_CANNOT_CONNECT),
-    ("timeout", GITLAB_CANNOT_CONNECT),
-    ("end of file reached", GITLAB_CANNOT_CONNECT),
-    ("connection reset", GITLAB_CANNOT_CONNECT),
+    ("is blocked: host cannot be resolved", causes.GITLAB_CANNOT_RESOLVE),
+    ("is blocked", causes.OUTBOUND_BLOCKED),
+    ("silent mode", causes.GITLAB_SILENT),
+    ("getaddrinfo", causes.GITLAB_CANNOT_RESOLVE),
+    ("ssl_connect", causes.GITLAB_DISTRUSTS),
+    ("failed to open tcp connection", causes.GITLAB_CANNOT_CONNECT),
+    ("execution expired", causes.GITLAB_CANNOT_CONNECT),
+    ("timeout", causes.GITLAB_CANNOT_CONNECT),
+    ("end of file reached", causes.GITLAB_CANNOT_CONNECT),
+    ("connection reset", causes.GITLAB_CANNOT_CONNECT),
 )
 """Words of GitLab (and of Ruby within them) where no answer came, in small letters."""
 _RECEIVER_SAYS = {
-    "unauthorized": SECRET_REFUSED,
-    "forbidden": ADDRESS_REFUSED,
-    "unavailable": RECEIVER_NOT_READY,
-    "too_many_requests": LIMITED,
+    "unauthorized": causes.SECRET_REFUSED,
+    "forbidden": causes.ADDRESS_REFUSED,
+    "unavailable": causes.RECEIVER_NOT_READY,
+    "too_many_requests": causes.LIMITED,
 }
-_STATUS_SAYS = {401: PROXY_REFUSES, 403: PROXY_REFUSES, 404: WRONG_PATH, 405: WRONG_PATH, 407: PROXY_REFUSES}
-_STATUS_SAYS |= {502: PROXY_ALONE, 503: PROXY_ALONE, 504: PROXY_ALONE}
+_STATUS_SAYS = {
+    **dict.fromkeys((401, 403, 407), causes.PROXY_REFUSES),
+    **dict.fromkeys((404, 405), causes.WRONG_PATH),
+    **dict.fromkeys((502, 503, 504), causes.PROXY_ALONE),
+}
 
 
 async def look(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
@@ -89,7 +73,7 @@ async def _off(patient: Patient, hook: Hook, notes: Feedback | None) -> Seen:
     if notes and notes.refusing:
         return await _unauthorized(patient, hook, notes)
     how = f"; the last delivery {_answered(last)}" if last and last.failed else ""
-    cause = HOOK_OFF_FOR_GOOD if hook.observed.state == "disabled" else HOOK_OFF
+    cause = causes.HOOK_OFF_FOR_GOOD if hook.observed.state == "disabled" else causes.HOOK_OFF
     until = hook.observed.attributes.get("disabled_until")
     return wrong(cause, f"hook {hook.observed.id} of {hook.parent.path}{f', until {until}' if until else ''}{how}")
 
@@ -100,36 +84,38 @@ async def _tested(patient: Patient, hook: Hook, notes: Feedback | None, result: 
     if result == "impossible":
         return passed(f"no test could be made: {said}")
     if reason := _reason(said):
-        cause = _RECEIVER_SAYS.get(reason, ANSWERED_BADLY)
-        if cause is SECRET_REFUSED:
+        cause = _RECEIVER_SAYS.get(reason, causes.ANSWERED_BADLY)
+        if cause is causes.SECRET_REFUSED:
             return await _unauthorized(patient, hook, await _notes(patient, hook))
-        if cause is RECEIVER_NOT_READY and (await survey(patient)).full >= 1:
+        if cause is causes.RECEIVER_NOT_READY and (await survey(patient)).full >= 1:
             return passed("a test delivery was not taken, for the backlog is full: see the workers")
         return wrong(cause, f"a receiver answers GitLab: {said}")
     if told := told_by_gitlab(said):
         return wrong(told, f"GitLab says: {said}")
     last = await _last(patient, hook)
-    return await _logged(patient, hook, notes, last) if last else wrong(ANSWERED_BADLY, f"GitLab says: {said}")
+    return await _logged(patient, hook, notes, last) if last else wrong(causes.ANSWERED_BADLY, f"GitLab says: {said}")
 
 
 async def _unauthorized(patient: Patient, hook: Hook, notes: Feedback | None) -> Seen:
     """A receiver has answered 401: why, it notes for those it knows."""
     why = notes.refused_reason if notes else ""
     has = any(hook.observed.present(credential) for credential in ("token", "signing_token"))
-    cause: Cause = SECRET_REFUSED
+    cause: Cause = causes.SECRET_REFUSED
     if patient.world and not await _has_route(patient, hook):
-        cause = ROUTE_MISSING
+        cause = causes.ROUTE_MISSING
     elif why == "stale_timestamp":
-        cause = CLOCK_OFF
+        cause = causes.CLOCK_OFF
     elif why == "signature_required" or (why == "no_secret" and has):
-        cause = HEADERS_DROPPED
+        cause = causes.HEADERS_DROPPED
     return wrong(cause, f"hook {hook.observed.id} of {hook.parent.path}" + (f"; receivers note: {why}" if why else ""))
 
 
 async def _logged(patient: Patient, hook: Hook, notes: Feedback | None, last: Logged) -> Seen:
     if last.status == 401 and notes and notes.refusing:
         return await _unauthorized(patient, hook, notes)
-    cause = GITLAB_CANNOT_CONNECT if last.status is None else _STATUS_SAYS.get(last.status, ANSWERED_BADLY)
+    cause = (
+        causes.GITLAB_CANNOT_CONNECT if last.status is None else _STATUS_SAYS.get(last.status, causes.ANSWERED_BADLY)
+    )
     return wrong(cause, f"by GitLab's log the last delivery {_answered(last)}")
 
 

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 
-from gitpulse_cli.doctor.causes import (
-    CLOCK_OFF,
-    CONNECTION_WRONG,
-    GITLAB_UNREACHABLE,
-    ROLE_TOO_LOW,
-    TARGET_MISSING,
-    TOKEN_EXPIRED,
-    TOKEN_EXPIRING,
-    TOKEN_INVALID,
-    TOKEN_REVOKED,
-    TOKEN_SCOPE,
-)
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, passed, wrong
 from gitpulse_cli.doctor.patient import Patient
@@ -38,13 +27,13 @@ SOON = 14
 TOLERANCE = 300.0
 """Seconds by which a receiver lets `webhook-timestamp` be off: `receiver.verification.TOLERANCE`."""
 _CAUSES = {
-    ConnectionMissing: CONNECTION_WRONG,
-    SecretMissing: CONNECTION_WRONG,
-    SpecInvalid: CONNECTION_WRONG,
-    InsufficientScope: TOKEN_SCOPE,
-    Forbidden: ROLE_TOO_LOW,
-    TargetNotFound: TARGET_MISSING,
-    GitLabUnavailable: GITLAB_UNREACHABLE,
+    ConnectionMissing: causes.CONNECTION_WRONG,
+    SecretMissing: causes.CONNECTION_WRONG,
+    SpecInvalid: causes.CONNECTION_WRONG,
+    InsufficientScope: causes.TOKEN_SCOPE,
+    Forbidden: causes.ROLE_TOO_LOW,
+    TargetNotFound: causes.TARGET_MISSING,
+    GitLabUnavailable: causes.GITLAB_UNREACHABLE,
 }
 
 
@@ -52,8 +41,8 @@ def refused(error: OperatorError) -> Seen:
     """What a refusal of GitLab's means. Raises the error again where it means nothing, as that we ask too much."""
     said = str(error)
     if isinstance(error, CredentialsInvalid):
-        expired, revoked = "expired" in said.lower(), "revoked" in said.lower()
-        return wrong(TOKEN_EXPIRED if expired else TOKEN_REVOKED if revoked else TOKEN_INVALID, said)
+        words = {"expired": causes.TOKEN_EXPIRED, "revoked": causes.TOKEN_REVOKED}
+        return wrong(next((it for word, it in words.items() if word in said.lower()), causes.TOKEN_INVALID), said)
     if cause := _CAUSES.get(type(error)):
         return wrong(cause, said)
     raise error
@@ -75,11 +64,11 @@ async def look(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
     ends = ""
     if token:
         if not needed & set(token.scopes):
-            yield wrong(TOKEN_SCOPE, f"its scopes are {', '.join(token.scopes) or 'none'}")
+            yield wrong(causes.TOKEN_SCOPE, f"its scopes are {', '.join(token.scopes) or 'none'}")
             return
         ends = f"; the token ends {token.expires_at}" if token.expires_at else "; the token does not end"
         if token.expires_at and (date.fromisoformat(token.expires_at) - datetime.now(UTC).date()).days <= SOON:
-            yield wrong(TOKEN_EXPIRING, f"it ends {token.expires_at}")
+            yield wrong(causes.TOKEN_EXPIRING, f"it ends {token.expires_at}")
             return
     yield fine(f"{gitlab.url} is GitLab {version}{ends}")
 
@@ -103,7 +92,7 @@ async def clock(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
     said = f"GitLab's clock is {_off(reply.ahead)}"
     if patient.receiver_ahead is not None:
         said += f", that of the receivers {_off(receivers)}"
-    yield wrong(CLOCK_OFF, said) if abs(apart) > TOLERANCE else fine(said)
+    yield wrong(causes.CLOCK_OFF, said) if abs(apart) > TOLERANCE else fine(said)
 
 
 def _off(seconds: float) -> str:

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from gitpulse_cli.doctor.causes import (
-    HOOK_ELSEWHERE,
-    HOOK_EVENTS,
-    HOOK_FILTERED,
-    HOOK_MISSING,
-    HOOK_REFUSED,
-    HOOK_TEMPLATE,
-    HOOKS_OVERLAP,
-    OUTBOUND_BLOCKED,
-    RESOURCE_NOT_READY,
-)
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, passed, wrong
 from gitpulse_cli.doctor.gitlab import refused
@@ -64,7 +54,7 @@ async def _of_resource(patient: Patient, subject: Subject) -> AsyncIterator[Seen
         yield it
     ready = find(resource.conditions, READY)
     if not wrongs and ready and ready.status == "False":
-        yield wrong(RESOURCE_NOT_READY, f"{ready.reason}: {ready.message}")
+        yield wrong(causes.RESOURCE_NOT_READY, f"{ready.reason}: {ready.message}")
     elif not wrongs:
         yield fine(f"as the resource wants it, in {', '.join(parent.path for parent in parents)}")
 
@@ -93,8 +83,8 @@ def _missing(resource: Resource, parent: Parent) -> Seen:
     ready = find(resource.conditions, READY)
     if ready and ready.reason == "RefusedByGitLab":
         blocked = "invalid url" in ready.message.lower()
-        return wrong(OUTBOUND_BLOCKED if blocked else HOOK_REFUSED, ready.message)
-    return wrong(HOOK_MISSING, f"none of the hooks of {parent.path} is this one")
+        return wrong(causes.OUTBOUND_BLOCKED if blocked else causes.HOOK_REFUSED, ready.message)
+    return wrong(causes.HOOK_MISSING, f"none of the hooks of {parent.path} is this one")
 
 
 def _changed(changes: Mapping[str, str | bool], now: Mapping[str, Attribute]) -> list[Seen]:
@@ -102,14 +92,16 @@ def _changed(changes: Mapping[str, str | bool], now: Mapping[str, Attribute]) ->
     seen = []
     if "url" in changes:
         seen.append(
-            wrong(HOOK_ELSEWHERE, f"it points to {_place(str(now.get('url')))}, and should to {changes['url']}")
+            wrong(causes.HOOK_ELSEWHERE, f"it points to {_place(str(now.get('url')))}, and should to {changes['url']}")
         )
     if off := [name for name, wanted in changes.items() if name.endswith("_events") and wanted]:
-        seen.append(wrong(HOOK_EVENTS, f"off are {', '.join(off)}"))
+        seen.append(wrong(causes.HOOK_EVENTS, f"off are {', '.join(off)}"))
     if "custom_webhook_template" in changes:
-        seen.append(wrong(HOOK_TEMPLATE, "the hook has a custom template"))
+        seen.append(wrong(causes.HOOK_TEMPLATE, "the hook has a custom template"))
     if "push_events_branch_filter" in changes:
-        seen.append(wrong(HOOK_FILTERED, f"only branches like {now.get('push_events_branch_filter')} are told of"))
+        seen.append(
+            wrong(causes.HOOK_FILTERED, f"only branches like {now.get('push_events_branch_filter')} are told of")
+        )
     return seen
 
 
@@ -128,7 +120,9 @@ async def _overlap(
     doubles = [
         f"hook {it.id} of {path}" for path, found in others.items() for it in found if _doubles(patient, hook, it)
     ]
-    return [wrong(HOOKS_OVERLAP, f"hook {hook.id} of {parent.path}, and {', '.join(doubles)}")] if doubles else []
+    if not doubles:
+        return []
+    return [wrong(causes.HOOKS_OVERLAP, f"hook {hook.id} of {parent.path}, and {', '.join(doubles)}")]
 
 
 def _doubles(patient: Patient, hook: ObservedHook, other: ObservedHook) -> bool:
@@ -153,7 +147,7 @@ async def _by_hand(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
         for hook in ours[:1]:
             patient.hooks.append(Hook(parent.path, "", subject.name, parent, hook, ""))
             template = hook.attributes.get("custom_webhook_template")
-            seen = [wrong(HOOK_TEMPLATE, f"hook {hook.id} of {parent.path}")] if template else []
+            seen = [wrong(causes.HOOK_TEMPLATE, f"hook {hook.id} of {parent.path}")] if template else []
             wrongs += seen or await _overlap(patient, gitlab, parent, hook, observed)
     where = ", ".join(patient.names) or f"the {len(parents)} projects that the token's owner maintains"
     if not (patient.names or patient.hooks):
@@ -165,7 +159,7 @@ async def _by_hand(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
 
 
 def _none_by_hand(patient: Patient, where: str) -> Seen:
-    return wrong(HOOK_MISSING, f"no hook of {where} has a URL with {patient.url}{WEBHOOK_PATH}")
+    return wrong(causes.HOOK_MISSING, f"no hook of {where} has a URL with {patient.url}{WEBHOOK_PATH}")
 
 
 def _place(url: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from gitpulse_cli.doctor.causes import KEY_DIFFERS, NO_RESOURCES, OPERATOR_NOT_RUNNING, SPEC_INVALID
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, wrong
 from gitpulse_cli.doctor.patient import Patient
@@ -30,11 +30,11 @@ async def resources(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
     known = {each for it in patient.projects for each in (it.ref.name, name(it))}
     missing = [each for each in patient.names if each not in known]
     if missing or not known:
-        yield wrong(NO_RESOURCES, f"there is no GitPulseProject {', '.join(missing)}".rstrip())
+        yield wrong(causes.NO_RESOURCES, f"there is no GitPulseProject {', '.join(missing)}".rstrip())
         return
     behind = [str(it.ref) for it in patient.projects if not _is_seen(it)]
     if behind:
-        yield wrong(OPERATOR_NOT_RUNNING, f"not looked at since it was written: {_some(behind)}")
+        yield wrong(causes.OPERATOR_NOT_RUNNING, f"not looked at since it was written: {_some(behind)}")
         return
     yield fine(f"{len(patient.projects)} GitPulseProjects, each looked at since it was written")
 
@@ -45,7 +45,7 @@ async def spec(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
     try:
         parse_project(resource.spec)
     except SpecInvalid as error:
-        yield wrong(SPEC_INVALID, str(error))
+        yield wrong(causes.SPEC_INVALID, str(error))
 
 
 async def directory(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
@@ -57,10 +57,10 @@ async def directory(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
         number = await redis.hlen(DIRECTORY)
         _, records = await redis.hscan(DIRECTORY, count=SAMPLE)
     if records and not any(_opens(patient.world.installation_key, *record) for record in records.items()):
-        yield wrong(KEY_DIFFERS, f"none of {len(records)} records opens")
+        yield wrong(causes.KEY_DIFFERS, f"none of {len(records)} records opens")
     elif not is_complete(shards):
         said = f"{len(shards)} of {max(map(int, shards))} shards are published" if shards else "nothing is published"
-        yield wrong(OPERATOR_NOT_RUNNING, f"{said} in this Redis, so that receivers answer 503")
+        yield wrong(causes.OPERATOR_NOT_RUNNING, f"{said} in this Redis, so that receivers answer 503")
     else:
         yield fine(f"{number} hooks are published, and this installation key opens them")
 

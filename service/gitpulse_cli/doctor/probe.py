@@ -13,21 +13,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from gitpulse_cli.doctor.causes import (
-    NAME_UNKNOWN,
-    NOTHING_LISTENS,
-    TLS_BROKEN,
-    TLS_EXPIRED,
-    TLS_OTHER_NAME,
-    TLS_UNTRUSTED,
-)
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.finding import Cause
 
 TIMEOUT = 5.0
 """Seconds for each step. GitLab itself waits ten for the whole delivery."""
 LARGEST = 64 * 1024
 
-_BY_VERIFY_CODE = {9: TLS_EXPIRED, 10: TLS_EXPIRED, 62: TLS_OTHER_NAME, 64: TLS_OTHER_NAME}
+_BY_VERIFY_CODE = {9: causes.TLS_EXPIRED, 10: causes.TLS_EXPIRED, 62: causes.TLS_OTHER_NAME, 64: causes.TLS_OTHER_NAME}
 """OpenSSL's X509_V_ERR_…: not yet valid, expired, another host name or address. https://docs.openssl.org/master/man3/"""
 
 
@@ -75,15 +68,15 @@ def _get(url: str, ca: str | None, verify: bool) -> Reply:
         finally:
             connection.close()
     except socket.gaierror as error:
-        raise Unreached(NAME_UNKNOWN, f"{host}: {error.strerror}") from None
+        raise Unreached(causes.NAME_UNKNOWN, f"{host}: {error.strerror}") from None
     except ssl.SSLCertVerificationError as error:
-        cause = _BY_VERIFY_CODE.get(error.verify_code, TLS_UNTRUSTED)
+        cause = _BY_VERIFY_CODE.get(error.verify_code, causes.TLS_UNTRUSTED)
         raise Unreached(cause, f"{host}: {error.verify_message}") from None
     except ssl.SSLError as error:
-        raise Unreached(TLS_BROKEN, f"{host}: {error.reason or error}") from None
+        raise Unreached(causes.TLS_BROKEN, f"{host}: {error.reason or error}") from None
     except (OSError, http.client.HTTPException) as error:
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Unreached(NOTHING_LISTENS, f"{parts.netloc.rpartition('@')[2]}: {said}") from None
+        raise Unreached(causes.NOTHING_LISTENS, f"{parts.netloc.rpartition('@')[2]}: {said}") from None
 
 
 def _connection(scheme: str, host: str, port: int | None, ca: str | None, verify: bool) -> http.client.HTTPConnection:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from gitpulse_cli.doctor.causes import PROXY_ALONE, RECEIVER_NOT_READY, WRONG_PATH
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Cause, Seen, fine, passed, wrong
 from gitpulse_cli.doctor.patient import Patient
@@ -38,7 +38,7 @@ async def look(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
     elif reply.status in (401, 403, 405):  # as it should to all but GitLab
         yield fine(f"something in front answers this machine with {reply.status}; whether GitLab too is asked below")
     else:
-        cause = PROXY_ALONE if reply.status in (502, 503, 504) else WRONG_PATH
+        cause = causes.PROXY_ALONE if reply.status in (502, 503, 504) else causes.WRONG_PATH
         yield await _unless_gitlab_delivers(patient, cause, f"{WEBHOOK_PATH} answers with {reply.status}")
 
 
@@ -52,7 +52,7 @@ async def ready(patient: Patient, subject: Subject) -> AsyncIterator[Seen]:
     if reply.told.get("status") == "ready":
         yield fine("a receiver says that it would take a delivery now")
     elif reply.told.get("reason") == "not_ready":
-        yield wrong(RECEIVER_NOT_READY, f"it says: {reply.told.get('message')}")
+        yield wrong(causes.RECEIVER_NOT_READY, f"it says: {reply.told.get('message')}")
     else:
         yield passed(f"not checked: /api/v1/ready is not shown to this machine ({reply.status})")
 

@@ -13,14 +13,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from gitpulse_cli.doctor.causes import (
-    REDIS_EVICTS,
-    REDIS_FORGETS,
-    REDIS_FULL,
-    REDIS_LOGIN,
-    REDIS_READ_ONLY,
-    REDIS_UNREACHABLE,
-)
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, passed, wrong
 from gitpulse_cli.doctor.patient import Patient
@@ -40,13 +33,13 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
         yield passed("it answers, and shows nothing of itself to this user")
         return
     except _LOGIN as error:
-        yield wrong(REDIS_LOGIN, str(error))
+        yield wrong(causes.REDIS_LOGIN, str(error))
         return
     except ResponseError as error:
-        yield wrong(REDIS_LOGIN if "AUTH" in str(error).upper() else REDIS_READ_ONLY, str(error))
+        yield wrong(causes.REDIS_LOGIN if "AUTH" in str(error).upper() else causes.REDIS_READ_ONLY, str(error))
         return
     except (RedisError, OSError, TimeoutError) as error:
-        yield wrong(REDIS_UNREACHABLE, str(error) or type(error).__name__)
+        yield wrong(causes.REDIS_UNREACHABLE, str(error) or type(error).__name__)
         return
     found = list(_faults(about))
     for fault in found:
@@ -58,16 +51,16 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
 def _faults(about: dict[str, Any]) -> list[Seen]:
     found = []
     if about.get("role") == "slave":
-        found.append(wrong(REDIS_READ_ONLY, "it is a replica"))
+        found.append(wrong(causes.REDIS_READ_ONLY, "it is a replica"))
     elif about.get("rdb_last_bgsave_status") == "err" or about.get("aof_last_write_status") == "err":
-        found.append(wrong(REDIS_READ_ONLY, "its last write to the disk failed"))
+        found.append(wrong(causes.REDIS_READ_ONLY, "its last write to the disk failed"))
     used, most, policy = about.get("used_memory", 0), about.get("maxmemory", 0), about.get("maxmemory_policy")
     if policy not in (None, "noeviction"):
-        found.append(wrong(REDIS_EVICTS, f"maxmemory-policy is {policy}"))
+        found.append(wrong(causes.REDIS_EVICTS, f"maxmemory-policy is {policy}"))
     if most and used >= ALMOST * most and policy == "noeviction":
-        found.append(wrong(REDIS_FULL, f"{used / 2**20:.1f} of {most / 2**20:.1f} MiB are in use"))
+        found.append(wrong(causes.REDIS_FULL, f"{used / 2**20:.1f} of {most / 2**20:.1f} MiB are in use"))
     if about.get("aof_enabled") == 0:
-        found.append(wrong(REDIS_FORGETS, "appendonly is no"))
+        found.append(wrong(causes.REDIS_FORGETS, "appendonly is no"))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from gitpulse_cli.doctor.causes import BACKLOG_FULL, BACKLOG_OLD, DEAD_LETTERS, WORKER_DOWN
+from gitpulse_cli.doctor import causes
 from gitpulse_cli.doctor.check import Check, Subject
 from gitpulse_cli.doctor.finding import Seen, fine, wrong
 from gitpulse_cli.doctor.patient import Patient
@@ -27,13 +27,13 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
     number, oldest = sum(waiting.deliveries.values()), max(waiting.oldest.values(), default=0.0)
     backlog = f"{number} deliveries wait, the oldest for {oldest:.0f} s"
     if not workers:
-        yield wrong(WORKER_DOWN, f"no key {SIGNS}; {backlog}")
+        yield wrong(causes.WORKER_DOWN, f"no key {SIGNS}; {backlog}")
     elif waiting.full >= 1:
-        yield wrong(BACKLOG_FULL, backlog)
+        yield wrong(causes.BACKLOG_FULL, backlog)
     elif oldest > OLD:
-        yield wrong(BACKLOG_OLD, backlog)
+        yield wrong(causes.BACKLOG_OLD, backlog)
     if waiting.dead_letters:
-        yield wrong(DEAD_LETTERS, f"{waiting.dead_letters} of them")
+        yield wrong(causes.DEAD_LETTERS, f"{waiting.dead_letters} of them")
     elif workers and waiting.full < 1 and oldest <= OLD:
         yield fine(f"{len(workers)} at work; {backlog}")
 
