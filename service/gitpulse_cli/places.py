@@ -197,7 +197,7 @@ def placed(command: Callable[Concatenate[View, P], Coroutine[Any, Any, int | Non
     """
 
     @functools.wraps(command)
-    async def viewing(place: Place, *args: P.args, **given: P.kwargs) -> int | None:
+    async def viewing(place: Place, /, *args: P.args, **given: P.kwargs) -> int | None:
         async with place.opened() as view:
             return await command(view, *args, **given)
 

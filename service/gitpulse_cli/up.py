@@ -12,11 +12,9 @@ import os
 import secrets as randomness
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gitpulse_cli import children
-from gitpulse_cli.children import Program
 from gitpulse_cli.errors import CommandError, WrongInput
 from gitpulse_cli.output import console
 from gitpulse_operator.adapters.manifests import FolderCluster, state_of, write_own
@@ -55,7 +53,7 @@ async def run(
             write_own(state / "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in made.items()))
             os.environ.update(made)
             settings = OperatorSettings.load()
-            for program in _programs(host, port, metrics):
+            for program in children.services(host, port, metrics, os.environ):
                 await parts.enter_async_context(children.kept(program, holding=[lock]))
             parts.enter_context(serve_metrics(metrics["operator"], "127.0.0.1"))
             _tell(host, port, settings, state)
@@ -74,16 +72,6 @@ async def operate(folder: Path, state: Path | None, secrets: Path | None, *, met
 
 def _cluster(folder: Path, state: Path, secrets: Path | None) -> FolderCluster:
     return FolderCluster([folder], state / "state.json", secrets=secrets, read=False)
-
-
-def _programs(host: str, port: int, metrics: Mapping[str, int]) -> Iterator[Program]:
-    """The worker first: it makes the tables."""
-    worker = children.gitpulse("worker", "--host", "127.0.0.1", "--metrics-port", str(metrics["worker"]))
-    yield Program("worker", worker, metrics["worker"] or None, os.environ)
-    receiver = children.gitpulse("receiver", "--host", host, "--port", str(port))
-    local = host in ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - compared, not bound
-    metrics_port = ("--metrics-port", str(metrics["receiver"]))
-    yield Program("receiver", [*receiver, *metrics_port], port if local else None, os.environ)
 
 
 def _check_free(host: str, port: int) -> None:
