@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -14,18 +15,18 @@ from gitpulse_sim.acts import act
 from gitpulse_sim.api.deliveries import sample_event
 from gitpulse_sim.deliver import SIGNING_PREFIX, Engine, delivering, signing_key
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.hook import Hook
 from gitpulse_sim.hook_log import LogRow
 from gitpulse_sim.seed import demo_world
 from gitpulse_sim.team import Team
-from gitpulse_sim.world import World
+from gitpulse_sim.world import Project, World
 
-TRIGGERS = {
-    "push": "push_events",
-    "merge_request": "merge_requests_events",
-    "issue": "issues_events",
-    "pipeline": "pipeline_events",
+EVENTS: dict[str, tuple[str, Callable[[Project], object]]] = {
+    "push": ("push_events", lambda project: not project.repository.is_empty),
+    "merge_request": ("merge_requests_events", lambda project: project.merge_requests),
+    "issue": ("issues_events", lambda project: project.issues),
+    "pipeline": ("pipeline_events", lambda project: project.pipelines),
 }
+"""The trigger of each, and whether a project has one."""
 CURES = {
     "401": "the receiver has another secret for this URL; `gitpulse verify` says of a captured request what is wrong",
     "403": "the receiver takes nothing from this address: GITPULSE_ALLOWED_ADDRESSES",
@@ -62,21 +63,12 @@ async def _send(world: World, engine: Engine, event: str, url: str, secret: str)
     project = next(iter(world.projects.values()))
     random = Random(event)  # noqa: S311 - what somebody makes up
     team = Team(Forge(world, engine), project, random, world.clock, calm=True)
-    there = {
-        "push": lambda: not project.repository.is_empty,
-        "merge_request": lambda: bool(project.merge_requests),
-        "issue": lambda: bool(project.issues),
-        "pipeline": lambda: bool(project.pipelines),
-    }
-    while not there[event]():  # nobody hears of it yet, for there is no hook
+    trigger, there = EVENTS[event]
+    while not there(project):  # nobody hears of it yet, for there is no hook
         await act(team, random.choice(team.members))
     hook = world.add_hook(project, url)
-    _give(hook, secret)
-    return await engine.send(hook, sample_event(team.forge, project, TRIGGERS[event], team.who))
-
-
-def _give(hook: Hook, secret: str) -> None:
     if secret.startswith(SIGNING_PREFIX):
         hook.signing_token = secret
     else:
         hook.token = secret
+    return await engine.send(hook, sample_event(team.forge, project, trigger, team.who))
