@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,15 +15,15 @@ from gitpulse_service.log.port import Survey
 
 SIGNS = "gitpulse:worker:*"
 """Keys that workers write each ten seconds and that go a second later: `health_check_key` of `worker.jobs`."""
+LOOKS = 10
+"""A worker that is busy is late with its sign, and there is none until it comes: a third of a second between them."""
 OLD = 300.0
 """Seconds, as of the alert GitPulseBacklogOld."""
 
 
 async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
     """Is anyone counting, and does everything get counted?"""
-    redis: Any = patient.redis
-    with log_errors():
-        workers = [key async for key in redis.scan_iter(match=SIGNS, count=1000)]
+    workers = await signs(patient.redis)
     waiting = await survey(patient)
     number, oldest = sum(waiting.deliveries.values()), max(waiting.oldest.values(), default=0.0)
     backlog = f"{number} deliveries wait, the oldest for {oldest:.0f} s"
@@ -36,6 +37,16 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
         yield wrong(causes.DEAD_LETTERS, f"{waiting.dead_letters} of them")
     elif workers and waiting.full < 1 and oldest <= OLD:
         yield fine(f"{len(workers)} at work; {backlog}")
+
+
+async def signs(redis: Any) -> list[bytes]:  # noqa: ANN401 -- the library's own types differ from version to version
+    """Of the workers that live. Raises LogUnavailable."""
+    for look in range(LOOKS):
+        await asyncio.sleep(look and 1 / 3)
+        with log_errors():
+            if found := [key async for key in redis.scan_iter(match=SIGNS, count=1000)]:
+                return found
+    return []
 
 
 async def survey(patient: Patient) -> Survey:
