@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import hmac
+import io
 import os
 import time
 import uuid
@@ -85,7 +86,7 @@ async def delivering(world: World, post: Post | None = None) -> AsyncIterator[En
             try:
                 async with session.post(
                     hook.target,  # user-info in it becomes Basic auth
-                    data=body,
+                    data=io.BytesIO(body),  # bytes of more than 1 MiB would be sent in one piece, and warned of
                     headers=headers,
                     ssl=hook.enable_ssl_verification,
                     timeout=aiohttp.ClientTimeout(total=world.instance.webhook_timeout),

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 import standardwebhooks
 
-from gitpulse_sim.deliver import sign, signing_key
+from gitpulse_sim.deliver import Event, sign, signing_key
 from gitpulse_sim.repository import Draft, Person
 from harness.processes import free_port
 
@@ -141,6 +141,16 @@ def test_success_resets_the_counter(simulator, hook, target, status):
     simulator.push()
     assert kept.recent_failures == 0
     assert target.one().path == "/hook"
+
+
+def test_a_large_body_arrives_whole(simulator, hook, target):
+    """1.3: up to 25 MB; what is larger is an internal error that is not sent."""
+    kept = simulator.website.hooks[hook.id]
+    for mebibytes, sent in ((2, 1), (26, 0)):
+        event = Event(toggle="push_events", data={"x": "y" * mebibytes * 2**20})
+        row = simulator.run(simulator.forge.engine.send(kept, event))
+        assert row.error == ("" if sent else "the payload is larger than 25 MB")
+        assert [got.json for got in target.take()] == [event.data] * sent
 
 
 def test_a_slow_receiver_times_out(simulator, hook, target):
