@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from gitpulse_sim import activity, words
-from gitpulse_sim.errors import BadRequest, SimulatorError
+from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.instance import Instance
@@ -174,8 +174,8 @@ async def _command(request: Request) -> Response:
     try:
         asked = msgspec.json.decode(await request.body() or b"{}", type=command)
         return JSONResponse(await asked.run(request.app.state.control))
-    except (msgspec.MsgspecError, SimulatorError) as error:
-        return JSONResponse({"error": str(error)}, 400)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(str(error)) from error
 
 
 async def _help(_: Control) -> str:

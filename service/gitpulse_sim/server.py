@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from gitpulse_sim import control, page
 from gitpulse_sim.api import deliveries, hooks, oauth, places, repository, work
-from gitpulse_sim.api.door import Dated, RawPaths
+from gitpulse_sim.api.call import Refused
+from gitpulse_sim.api.door import Dated, RawPaths, refused
 from gitpulse_sim.control import Control
 from gitpulse_sim.deliver import Post, delivering
-from gitpulse_sim.errors import CannotListen
+from gitpulse_sim.errors import CannotListen, SimulatorError
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.oauth import Provider
 from gitpulse_sim.seed import demo_world
@@ -104,6 +105,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # until then another program may bind it too
     except OSError as error:
         listener.close()
         raise CannotListen(
@@ -145,7 +147,7 @@ def create_app(world: World, post: Post | None = None) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Dated, instance=world.instance), Middleware(RawPaths)],
-        exception_handlers={404: _unknown, 405: _unknown},
+        exception_handlers={404: _unknown, 405: _unknown, Refused: refused, SimulatorError: refused},
     )
 
 

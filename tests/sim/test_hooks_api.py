@@ -186,6 +186,7 @@ def test_what_edit_refuses(api, simulator, hook):
     for sent, status, body in (
         ({}, 400, {"error": "No parameters provided"}),
         ({"custom_headers": [{"key": "x", "value": ""}]}, 422, {"error": "Custom headers validation failed"}),
+        ({"url": None}, 422, {"error": "Invalid url given"}),
         ({"token": "a\nb", "note_events": True}, 422, {"message": {"token": ["is invalid"]}}),
     ):
         reply = api("PUT", path, json=sent)

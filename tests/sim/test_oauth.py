@@ -173,6 +173,11 @@ def test_a_mistake_is_shown_by_gitlab_and_sent_to_nobody(ask, more, words):
     assert "location" not in answer.headers
 
 
+def test_whoever_is_not_there_cannot_sign_in(ask):
+    answer = ask(user="zed")
+    assert (answer.status_code, answer.json()["error"].startswith("there is no user zed")) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("more", "status", "error"),
     [

@@ -24,12 +24,7 @@ class Refused(Exception):
 
     def __init__(self, status: int, body: Mapping[str, object] | str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status)
-        self.status, self.body, self.headers = status, body, headers
-
-    def response(self) -> Response:
-        if isinstance(self.body, str):
-            return PlainTextResponse(self.body, self.status, headers=self.headers)
-        return JSONResponse(dict(self.body), self.status, headers=self.headers)
+        self.response = (PlainTextResponse if isinstance(body, str) else JSONResponse)(body, status, headers)
 
 
 def not_found(what: str = "") -> Refused:
@@ -114,8 +109,9 @@ def created(data: Mapping[str, object]) -> Response:
     return JSONResponse(data, 201)
 
 
-async def open_call(request: Request, forge: Forge) -> Call:
+async def open_call(request: Request) -> Call:
     """Checks the token and reads the parameters. Raises Refused."""
+    forge: Forge = request.app.state.forge
     token = _authenticate(request, forge)
     needed = READING_SCOPES if request.method in ("GET", "HEAD") else {"api"}
     if not request.url.path.endswith("/personal_access_tokens/self") and not needed & set(token.scopes):

@@ -16,8 +16,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gitpulse_sim.api.call import Call, Handler, Refused, open_call
-from gitpulse_sim.errors import SimulatorError
-from gitpulse_sim.forge import Forge
 from gitpulse_sim.instance import Instance
 
 PREFIX = "/api/v4"
@@ -29,17 +27,11 @@ def route(method: str, path: str, handler: Handler) -> Route:
     """One endpoint below `/api/v4`."""
 
     async def endpoint(request: Request) -> Response:
-        forge: Forge = request.app.state.forge
-        try:
-            await suffer(request, forge)
-            call = await open_call(request, forge)
-            answer = handler(call)
-            if inspect.isawaitable(answer):
-                answer = await answer
-        except Refused as refusal:
-            return refusal.response()
-        except SimulatorError as error:
-            return Refused(400, {"error": str(error)}).response()
+        await suffer(request)
+        call = await open_call(request)
+        answer = handler(call)
+        if inspect.isawaitable(answer):
+            answer = await answer
         if isinstance(answer, Response):
             return answer
         if answer is None:
@@ -77,10 +69,15 @@ class Dated:
         await self._app(scope, receive, dated)
 
 
-async def suffer(request: Request, forge: Forge) -> None:
+async def refused(_: Request, error: Exception) -> Response:
+    """What becomes of a request that has raised Refused, or a SimulatorError."""
+    return error.response if isinstance(error, Refused) else JSONResponse({"error": str(error)}, 400)
+
+
+async def suffer(request: Request) -> None:
     """Whatever fault is meant for this request. Raises Refused."""
-    path = request.url.path
-    fault = next((fault for fault in forge.world.faults if fault.strikes(request.method, path)), None)
+    method, path, faults = request.method, request.url.path, request.app.state.forge.world.faults
+    fault = next((fault for fault in faults if fault.strikes(method, path)), None)
     if fault is None:
         return
     await asyncio.sleep(fault.delay)

@@ -43,6 +43,7 @@ def write(draft: Hook, params: Mapping[str, object], instance: Instance, *, crea
     for name, kind in KINDS.items():
         if name in params:
             setattr(draft, name, _as(kind, name, params))
+    draft.url = draft.url or ""
     for name in toggles_of(draft.parent_kind, instance):
         if name in params:
             draft.events = draft.events | {name} if _as(bool, name, params) else draft.events - {name}

@@ -46,7 +46,6 @@ def create(call: Call) -> Response:
         raise Refused(400, {"error": "url is missing"})
     hook = Hook(id=0, parent_kind=parent.kind, parent_id=parent.id, created_at=world.clock.now(), url="")
     write(hook, call.params, world.instance, creating=True)
-    hook.url = hook.url or ""
     check(hook, world.instance)
     limit = world.instance.group_hooks_limit if isinstance(parent, Group) else world.instance.project_hooks_limit
     if len(parent.hooks) >= limit:

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gitpulse_sim.api.call import Refused
 from gitpulse_sim.api.door import suffer
 from gitpulse_sim.oauth import Provider, jwk
 from gitpulse_sim.world import Application
@@ -157,10 +156,7 @@ Handler = Callable[[Provider, Request], Response | Awaitable[Response]]
 
 def _route(path: str, handler: Handler, *methods: str) -> Route:
     async def endpoint(request: Request) -> Response:
-        try:
-            await suffer(request, request.app.state.forge)
-        except Refused as refusal:
-            return refusal.response()
+        await suffer(request)
         answer = handler(request.app.state.provider, request)
         return answer if isinstance(answer, Response) else await answer
 
