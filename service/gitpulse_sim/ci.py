@@ -104,9 +104,9 @@ async def _tell(
         subject.duration = _busy(subject.jobs) if subject.started_at else None
     subject.queued_duration = int(_seconds(subject.created_at, subject.started_at) or 0) or None
     for one in changed:
-        await forge.tell(project, "job_events", job_event(forge.frame, project, subject, one))
+        await forge.tell(project, "job_events", job_event(forge.frame(project), subject, one))
     if status != before:
-        await forge.tell(project, "pipeline_events", pipeline(forge.frame, project, subject))
+        await forge.tell(project, "pipeline_events", pipeline(forge.frame(project), subject))
 
 
 def _job(
@@ -166,8 +166,7 @@ async def change_deployment(forge: Forge, project: Project, subject: Deployment,
     if status == "success":
         subject.succeeded_at = subject.succeeded_at or at
         subject.merge_requests = await _brought(project, subject)
-    data = deployment(forge.frame, project, subject, at)
-    await forge.tell(project, "deployment_events", data)
+    await forge.tell(project, "deployment_events", deployment(forge.frame(project), subject, at))
 
 
 async def _brought(project: Project, subject: Deployment) -> list[MergeRequest]:

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from gitpulse_sim.errors import BadRequest
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.frame import label_data
 from gitpulse_sim.payloads.work import issue, merge_request, note
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import Commit
@@ -87,7 +86,7 @@ async def comment(
     if isinstance(target, Commit):
         project.repository.keep(target.sha)
     toggle = "confidential_note_events" if confidential else "note_events"
-    await forge.tell(project, toggle, note(forge.frame, project, subject))
+    await forge.tell(project, toggle, note(forge.frame(project), subject))
     return subject
 
 
@@ -146,8 +145,8 @@ async def relabel(
 ) -> None:
     """Gives it other labels, whatever its state."""
     before, subject.labels, subject.updated_at = subject.labels, list(labels), at
-    shown = [[label_data(forge.frame, project, label) for label in each] for each in (before, labels)]
-    changes = {"labels": {"previous": shown[0], "current": shown[1]}}
+    previous, current = forge.frame(project).shown([before, subject.labels])
+    changes = {"labels": {"previous": previous, "current": current}}
     await _tell(forge, project, user, subject, "update", changes)
 
 
@@ -180,8 +179,9 @@ def _change(before: State | None, state: State) -> Mapping[str, object]:
 async def _tell(
     forge: Forge, project: Project, user: User, subject: Discussed, action: str, changes: Mapping[str, object]
 ) -> None:
+    frame = forge.frame(project)
     if isinstance(subject, MergeRequest):
-        data = merge_request(forge.frame, project, user, subject, action, changes=changes)
+        data = merge_request(frame, user, subject, action, changes=changes)
         return await forge.tell(project, "merge_requests_events", data)
     toggle = "confidential_issues_events" if subject.confidential else "issues_events"
-    return await forge.tell(project, toggle, issue(forge.frame, project, user, subject, action, changes=changes))
+    return await forge.tell(project, toggle, issue(frame, user, subject, action, changes=changes))

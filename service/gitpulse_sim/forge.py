@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from gitpulse_sim.clock import spaced
+from gitpulse_sim.clock import Stamp, spaced
 from gitpulse_sim.deliver import Engine, Event
 from gitpulse_sim.errors import BadRequest
-from gitpulse_sim.frame import Data, Frame
+from gitpulse_sim.frame import PAYLOADS, Data, InProject
 from gitpulse_sim.payloads.push import COMMITS_SHOWN, RefChange, push
 from gitpulse_sim.payloads.work import merge_request
 from gitpulse_sim.people import User
@@ -29,9 +29,10 @@ class Forge:
         self.engine = engine
         self._locks: dict[int, asyncio.Lock] = {}
 
-    @property
-    def frame(self) -> Frame:
-        return Frame(url=self.world.url, stamp=spaced(self.world.instance.zone), release=self.world.instance.release)
+    def frame(self, project: Project, stamp: Stamp | None = None) -> InProject:
+        """In which payloads are written: in the instance's own time, unless another shape is given."""
+        instance, stamp = self.world.instance, stamp or spaced(self.world.instance.zone)
+        return InProject(url=self.world.url, stamp=stamp, shapes=PAYLOADS, project=project, release=instance.release)
 
     async def tell(self, parent: Parent, toggle: str, data: Data, *, branch: str | None = None) -> None:
         """Lets the hooks of a project or group know what happened there."""
@@ -161,7 +162,7 @@ class Forge:
                 continue  # everything was up to date
             project.pushes.append((self.world.clock.now(), user, change))
             toggle = "tag_push_events" if change.is_tag else "push_events"
-            await self.tell(project, toggle, push(self.frame, project, user, change), branch=change.branch)
+            await self.tell(project, toggle, push(self.frame(project), user, change), branch=change.branch)
             await self._update_merge_requests(project, user, change, at or self.world.clock.now())
 
     async def _update_merge_requests(self, project: Project, user: User, change: RefChange, at: datetime) -> None:
@@ -174,7 +175,7 @@ class Forge:
             newest = change.commits[-1] if change.commits else await self.newest(project, request.source_branch)
             request.update(newest, at)
             project.repository.keep(newest.sha)
-            data = merge_request(self.frame, project, user, request, "update", oldrev=change.before)
+            data = merge_request(self.frame(project), user, request, "update", oldrev=change.before)
             await self.tell(project, "merge_requests_events", data)
 
     def _lock(self, project: Project) -> asyncio.Lock:

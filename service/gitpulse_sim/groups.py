@@ -8,7 +8,7 @@ from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.people import Role, User
 from gitpulse_sim.world import Group, Project
 
-_FRAME = Frame(url="", stamp=iso_offset)
+_FRAME = Frame(url="", stamp=iso_offset, shapes={})
 
 
 async def add_member(forge: Forge, group: Group, user: User, role: Role) -> None:

@@ -36,4 +36,4 @@ async def delete(forge: Forge, project: Project, subject: Release) -> None:
 
 async def tell(forge: Forge, project: Project, subject: Release, action: str) -> None:
     """`create`, `delete`, or `update` after its name or `released_at` was changed."""
-    await forge.tell(project, "releases_events", release(forge.frame, project, subject, action))
+    await forge.tell(project, "releases_events", release(forge.frame(project), subject, action))

@@ -21,6 +21,7 @@ class Label:
     id: int
     title: str
     color: str
+    project_id: int
     created_at: datetime
 
 

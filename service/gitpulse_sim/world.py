@@ -202,8 +202,9 @@ class World:
         """The project's label of that name; made where it is missing."""
         if title not in project.labels:
             project.labels[title] = Label(
-                id=self.next_id("label"), title=title, color="#428bca", created_at=self.clock.now()
-            )
+                id=self.next_id("label"), title=title, color="#428bca", project_id=project.id,
+                created_at=self.clock.now(),
+            )  # fmt: skip
         return project.labels[title]
 
     def environment(self, project: Project, name: str) -> Environment:

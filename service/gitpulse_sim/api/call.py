@@ -10,9 +10,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from gitpulse_sim.api.rows import REPLIES
 from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.frame import Frame
+from gitpulse_sim.frame import Frame, InProject
 from gitpulse_sim.people import AccessToken, Role, User
 from gitpulse_sim.world import Group, P, Parent, Project
 
@@ -43,11 +44,15 @@ class Call:
         self.world = forge.world
         self.token = token
         self.params = params
-        self.frame = Frame(url=forge.world.url, stamp=iso_milliseconds)
+        self.frame = Frame(url=forge.world.url, stamp=iso_milliseconds, shapes=REPLIES)
 
     @property
     def user(self) -> User:
         return self.token.user
+
+    def frame_of(self, project: Project) -> InProject:
+        """In which what is in a project is written."""
+        return InProject(url=self.frame.url, stamp=self.frame.stamp, shapes=self.frame.shapes, project=project)
 
     def path(self, name: str) -> str:
         """A part of the path, its percent signs decoded."""

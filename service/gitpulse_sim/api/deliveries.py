@@ -15,7 +15,7 @@ from gitpulse_sim.api.hooks import hook_of, hook_parent
 from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.deliver import Event
 from gitpulse_sim.forge import Forge
-from gitpulse_sim.frame import Data, Frame
+from gitpulse_sim.frame import Data, InProject
 from gitpulse_sim.hook import TOGGLES
 from gitpulse_sim.payloads.ci import job, pipeline, release
 from gitpulse_sim.payloads.push import RefChange, push, sample
@@ -104,26 +104,26 @@ def sample_event(forge: Forge, parent: Parent, trigger: str, user: User) -> Even
     if trigger not in TESTABLE or not forge.world.instance.at_least(*TOGGLES[trigger].since):
         raise Refused(400, {"error": "trigger does not have a valid value"})
     project = _first_child(forge, parent) if isinstance(parent, Group) else parent
-    frame = Frame(url=forge.world.url, stamp=iso_milliseconds, release=forge.world.instance.release)
-    return Event(toggle=trigger, data=_data(frame, project, trigger, user))
+    return Event(toggle=trigger, data=_data(forge.frame(project, iso_milliseconds), trigger, user))
 
 
-def _data(frame: Frame, project: Project, trigger: str, user: User) -> Data:
+def _data(frame: InProject, trigger: str, user: User) -> Data:
+    project = frame.project
     match trigger:
         case "push_events" | "tag_push_events":
-            return _newest_commits(frame, project, user)
+            return _newest_commits(frame, user)
         case "note_events" if written := [one for one in project.notes if not one.system]:
-            return note(frame, project, written[-1])
+            return note(frame, written[-1])
         case "issues_events" | "confidential_issues_events" if project.issues:
-            return issue(frame, project, user, project.issues[-1], "open")
+            return issue(frame, user, project.issues[-1], "open")
         case "merge_requests_events" if project.merge_requests:
-            return merge_request(frame, project, user, project.merge_requests[-1], "open")
+            return merge_request(frame, user, project.merge_requests[-1], "open")
         case "pipeline_events" if project.pipelines:
-            return pipeline(frame, project, project.pipelines[-1])
+            return pipeline(frame, project.pipelines[-1])
         case "releases_events" if project.releases:
-            return release(frame, project, project.releases[-1], "create")
+            return release(frame, project.releases[-1], "create")
         case "job_events" if project.pipelines:
-            return job(frame, project, project.pipelines[-1], project.pipelines[-1].jobs[-1])
+            return job(frame, project.pipelines[-1], project.pipelines[-1].jobs[-1])
     missing = _MISSING.get(trigger)
     raise Refused(422, {"message": f"Ensure the {missing}." if missing else "Testing not available for this hook"})
 
@@ -140,11 +140,12 @@ _MISSING = {
 }
 
 
-def _newest_commits(frame: Frame, project: Project, user: User) -> Data:
+def _newest_commits(frame: InProject, user: User) -> Data:
     """The newest three, newest first; `before` is the oldest of them, and so no real push at all.
 
     An empty project shows a fixed sample of another project. GitLab's documentation says 422 there; its code does not.
     """
+    project = frame.project
     if project.repository.is_empty:
         return sample()
     commits = project.repository.log(project.repository.tip(project.default_branch), limit=SAMPLE_COMMITS)
@@ -152,7 +153,7 @@ def _newest_commits(frame: Frame, project: Project, user: User) -> Data:
         ref=f"refs/heads/{project.default_branch}", before=commits[-1].sha, after=commits[0].sha, commits=commits,
         total=len(commits),
     )  # fmt: skip
-    return push(frame, project, user, change)
+    return push(frame, user, change)
 
 
 def _first_child(forge: Forge, group: Group) -> Project:

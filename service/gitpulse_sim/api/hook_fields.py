@@ -8,14 +8,12 @@ from typing import Any
 
 import msgspec
 
-from gitpulse_sim.api.call import Refused
-from gitpulse_sim.clock import iso_milliseconds
+from gitpulse_sim.api.call import Call, Refused
 from gitpulse_sim.deliver import signing_key
-from gitpulse_sim.frame import Data, Frame
+from gitpulse_sim.frame import Data
 from gitpulse_sim.hook import BRANCH_FILTER_STRATEGIES, Hook, acceptable_url, toggles_of
 from gitpulse_sim.instance import SIGNING_TOKENS, Instance
 from gitpulse_sim.template import KEY
-from gitpulse_sim.world import World
 
 CUSTOM_HEADERS_LIMIT = 20
 VALUE_LIMIT = 2048
@@ -31,7 +29,7 @@ class Pair(msgspec.Struct):
 
 SHOWN = (
     "id url name description created_at enable_ssl_verification disabled_until push_events_branch_filter "
-    "branch_filter_strategy custom_webhook_template"
+    "branch_filter_strategy custom_webhook_template repository_update_events:false"
 )
 KINDS = dict.fromkeys(
     ("url", "name", "description", "token", "push_events_branch_filter", "custom_webhook_template"), str | None
@@ -83,18 +81,14 @@ def pair(key: str, value: object) -> tuple[str, str]:
     return key, value
 
 
-def shown(hook: Hook, world: World, *, in_list: bool = False) -> Data:
+def shown(call: Call, hook: Hook, *, in_list: bool = False) -> Data:
     """A hook as the API replies it. No secret is in it, only whether there is one (19.0)."""
-    instance = world.instance
-    frame = Frame(url=world.url, stamp=iso_milliseconds)
-    data = frame.fields(hook, f"{SHOWN} {hook.parent_kind}_id=parent_id") | {
-        "repository_update_events": False,
-        "alert_status": hook.alert_status(instance, world.clock.now()),
-    }
+    instance = call.world.instance
+    data = call.frame.fields(hook, f"{SHOWN} {hook.parent_kind}_id=parent_id")
+    data["alert_status"] = hook.alert_status(instance, call.world.clock.now())
     data |= {name: name in hook.events for name in toggles_of(hook.parent_kind, instance)}
     if not (in_list and hook.parent_kind == "project"):
-        data["url_variables"] = [{"key": key} for key in hook.url_variables]
-        data["custom_headers"] = [{"key": key} for key in hook.custom_headers]
+        data |= {name: [{"key": key} for key in getattr(hook, name)] for name in ("url_variables", "custom_headers")}
     if instance.at_least(*SIGNING_TOKENS):
         data |= {"token_present": bool(hook.token), "signing_token_present": bool(hook.signing_token)}
     return data

@@ -37,7 +37,7 @@ def hook_of(call: Call) -> Hook:
 
 
 def index(call: Call) -> list[Data]:
-    return [shown(hook, call.world, in_list=True) for hook in hook_parent(call).hooks.values()]
+    return [shown(call, hook, in_list=True) for hook in hook_parent(call).hooks.values()]
 
 
 def create(call: Call) -> Response:
@@ -52,7 +52,7 @@ def create(call: Call) -> Response:
         raise Refused(422, {"error": f"Maximum number of {parent.kind} hooks ({limit}) exceeded"})
     hook.id = world.next_id("hook")
     parent.hooks[hook.id] = hook
-    return created(shown(hook, world))
+    return created(shown(call, hook))
 
 
 def edit(call: Call) -> Data:
@@ -62,7 +62,7 @@ def edit(call: Call) -> Data:
     draft = copy(hook)
     write(draft, call.params, call.world.instance, creating=False)
     _settle(hook, draft, call)
-    return shown(hook, call.world)
+    return shown(call, hook)
 
 
 def delete(call: Call) -> None:
@@ -106,7 +106,7 @@ def routes(base: str) -> list[Route]:
     found = [
         route("GET", f"{base}/hooks", index),
         route("POST", f"{base}/hooks", create),
-        route("GET", one, lambda call: shown(hook_of(call), call.world)),
+        route("GET", one, lambda call: shown(call, hook_of(call))),
         route("PUT", one, edit),
         route("DELETE", one, delete),
     ]

@@ -13,16 +13,8 @@ from gitpulse_sim.api.call import FORBIDDEN, Call, Refused, created, not_found
 from gitpulse_sim.api.door import paged, route
 from gitpulse_sim.frame import Data, Frame
 from gitpulse_sim.groups import remove_project
-from gitpulse_sim.people import Role, User
+from gitpulse_sim.people import Role
 from gitpulse_sim.world import Group, Project
-
-
-def user_row(frame: Frame, user: User | None) -> Data | None:
-    """A user as the API replies one."""
-    if user is None:
-        return None
-    more: Data = {"state": "active", "web_url": f"{frame.url}/{user.username}"}
-    return frame.fields(user, "id username name public_email avatar_url=avatar") | more
 
 
 def version(call: Call) -> Data:
@@ -31,16 +23,14 @@ def version(call: Call) -> Data:
 
 def own_token(call: Call) -> Data:
     expires = call.token.expires_at
-    return call.frame.fields(call.token, "id name revoked created_at user_id=user.id") | {
-        "scopes": list(call.token.scopes),
-        "last_used_at": call.frame.at(call.world.clock.now()),
-        "active": True,
+    return call.frame.fields(call.token, "id name revoked created_at user_id=user.id scopes active:true") | {
+        "last_used_at": call.frame.shown(call.world.clock.now()),
         "expires_at": expires.isoformat() if expires else None,
     }
 
 
 def own_user(call: Call) -> Data:
-    return (user_row(call.frame, call.user) or {}) | call.frame.fields(call.user, "email")
+    return {**call.frame.shown(call.user), "email": call.user.email}
 
 
 def group_projects(call: Call) -> Response:
@@ -91,14 +81,12 @@ async def delete_project(call: Call) -> Response:
 
 
 def _project(frame: Frame, one: Project) -> Data:
-    table = "id name description path path_with_namespace=full_path created_at last_activity_at default_branch"
-    return frame.fields(one, table) | {
+    table = "id name description path path_with_namespace=full_path created_at last_activity_at default_branch "
+    page = f"{frame.url}/{one.full_path}"
+    return frame.fields(one, table + 'empty_repo=repository.is_empty archived visibility:"private"') | {
         "name_with_namespace": f"{one.group.name} / {one.name}",
-        "empty_repo": one.repository.is_empty,
-        "archived": one.archived,
-        "visibility": "private",
-        "web_url": frame.page(one),
-        "http_url_to_repo": f"{frame.page(one)}.git",
+        "web_url": page,
+        "http_url_to_repo": f"{page}.git",
         "namespace": _place(frame, one.group) | {"kind": "group"},
     }
 
@@ -109,9 +97,8 @@ def _place(frame: Frame, one: Group) -> Data:
 
 def _group(frame: Frame, one: Group) -> Data:
     return _place(frame, one) | {
+        **frame.fields(one, 'created_at visibility:"private"'),
         "full_name": " / ".join(reversed([place.name for place in one.lineage()])),
-        "visibility": "private",
-        "created_at": frame.at(one.created_at),
         "web_url": f"{frame.url}/groups/{one.full_path}",
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,22 +12,13 @@ from starlette.routing import Route
 
 from gitpulse_sim.api.call import Call, Handler, not_found
 from gitpulse_sim.api.door import answer_page, paged, route
-from gitpulse_sim.api.places import user_row
-from gitpulse_sim.clock import iso_offset_milliseconds
 from gitpulse_sim.errors import GitFailed
 from gitpulse_sim.frame import Data
 from gitpulse_sim.payloads.push import RefChange
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit, shown
-from gitpulse_sim.world import Project
 
 T = TypeVar("T")
-
-COMMIT = (
-    "id=sha short_id=short_sha created_at=committed_at title message parent_ids=parents "
-    "author_name=author.name author_email=author.email authored_date=at "
-    "committer_name=committer.name committer_email=committer.email committed_date=committed_at"
-)
 
 
 async def commits(call: Call) -> Response:
@@ -48,13 +38,18 @@ async def commits(call: Call) -> Response:
     found: list[Commit] = []
     if not project.repository.is_empty:
         found = await _git(project.repository.log, *revisions, limit=size, skip=(page - 1) * size, paths=False)
-    return answer_page(call, [commit_row(call, project, one) for one in found], more=len(found) == size)
+    return answer_page(call, call.frame_of(project).shown(found), more=len(found) == size)
 
 
 async def commit(call: Call) -> Data:
     """One, by its sha or the name of a branch or tag."""
-    (found,) = await _git(call.project().repository.log, await _tip(call), limit=1, paths=False)
-    return commit_row(call, call.project(), found)
+    return await _commit(call, await _tip(call))
+
+
+async def _commit(call: Call, sha: str) -> Data:
+    project = call.project()
+    found: list[Data] = call.frame_of(project).shown(await _git(project.repository.log, sha, limit=1, paths=False))
+    return found[0]
 
 
 async def refs(call: Call) -> list[Data]:
@@ -80,8 +75,7 @@ async def merge_base(call: Call) -> Data:
         found = await asyncio.to_thread(git.git, "merge-base", "--octopus", *tips)
     except GitFailed:
         raise not_found("Merge Base") from None
-    (one,) = await _git(git.log, found.strip(), limit=1, paths=False)
-    return commit_row(call, call.project(), one)
+    return await _commit(call, found.strip())
 
 
 async def diff(call: Call) -> list[Data]:
@@ -97,6 +91,7 @@ async def diff(call: Call) -> list[Data]:
 async def branches(call: Call) -> Response:
     """By name; `merged`: the default branch has all that is in it, and is further."""
     project, default = call.project(), f"refs/heads/{call.project().default_branch}"
+    frame = call.frame_of(project)
     merged: set[str] = set()
     if default in project.repository.tips:
         arguments = ("for-each-ref", f"--merged={default}", "--format=%(refname)", "refs/heads")
@@ -106,7 +101,7 @@ async def branches(call: Call) -> Response:
     for row in rows:
         ref = f"refs/heads/{row['name']}"
         row |= {"merged": ref in merged and project.repository.tips[ref] != tip, "default": ref == default}
-        row |= {"protected": ref == default, "web_url": call.frame.page(project, f"tree/{row['name']}")}
+        row |= {"protected": ref == default, "web_url": frame.page(f"tree/{row['name']}")}
     return await _with_commits(call, rows)
 
 
@@ -130,7 +125,7 @@ async def _with_commits(call: Call, rows: Sequence[Data]) -> Response:
         project = call.project()
         peeled = (await _git(project.repository.git, "rev-parse", *(f"{sha}^{{commit}}" for sha in asked))).split()
         known = await _git(project.repository.log, "--no-walk", *set(peeled), paths=False)
-        shas = {one.sha: commit_row(call, project, one) for one in known}
+        shas = {one.sha: call.frame_of(project).shown(one) for one in known}
         found = {sha: shas[commit] for sha, commit in zip(asked, peeled, strict=True)}
     return paged(call, rows, lambda row: row | {"commit": found[row["target"]]})
 
@@ -146,15 +141,9 @@ def _pushed(call: Call, at: datetime, user: User, change: RefChange) -> Data:
     how = "created" if change.before == ZEROS else "removed" if change.after == ZEROS else "pushed"
     push: Data = {"commit_count": change.total, "action": how, "ref_type": "tag" if change.is_tag else "branch"}
     push |= {"commit_from": change.before, "commit_to": change.after, "ref": change.ref.split("/", 2)[2]}
-    data: Data = {"project_id": call.project().id, "author_id": user.id, "created_at": call.frame.at(at)}
-    data |= {"author": user_row(call.frame, user), "author_username": user.username}
+    data: Data = {"project_id": call.project().id, "author_id": user.id, "created_at": call.frame.shown(at)}
+    data |= {"author": call.frame.shown(user), "author_username": user.username}
     return data | {"push_data": {name: None if value == ZEROS else value for name, value in push.items()}}
-
-
-def commit_row(call: Call, project: Project, one: Commit) -> Data:
-    """A commit as replies show it; its times keep their offsets."""
-    fields = replace(call.frame, stamp=iso_offset_milliseconds).fields(one, COMMIT)
-    return fields | {"web_url": call.frame.page(project, f"commit/{one.sha}")}
 
 
 def _name(name: str) -> str:

@@ -15,26 +15,15 @@ from starlette.routing import Route
 
 from gitpulse_sim.api.call import Call, Refused, not_found
 from gitpulse_sim.api.door import paged, route
-from gitpulse_sim.api.places import user_row
-from gitpulse_sim.api.repository import commit_row
+from gitpulse_sim.api.rows import ENVIRONMENT, JOB, PIPELINE
 from gitpulse_sim.frame import Data
-from gitpulse_sim.people import User
-from gitpulse_sim.repository import Commit
-from gitpulse_sim.work import Deployment, Environment, Issue, Job, Label, MergeRequest, Note, Pipeline
+from gitpulse_sim.work import Deployment, Issue, Job, MergeRequest, Note
 from gitpulse_sim.world import Project
 
 T = TypeVar("T")
 Things: TypeAlias = Callable[[Call], Sequence[Any]]
 
 DISCUSSED = "id iid title description state created_at updated_at closed_at closed_by author assignees labels"
-PIPELINE = "id iid status source ref sha=commit.sha created_at updated_at"
-JOB = (
-    "id name stage status ref=pipeline.ref tag=pipeline.tag created_at started_at finished_at duration "
-    "queued_duration failure_reason user"
-)
-ENVIRONMENT = "id name slug created_at updated_at=created_at"
-WITHIN = {Pipeline: PIPELINE, Job: f"{JOB} pipeline", Environment: ENVIRONMENT}
-"""What is shown of a thing within another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +70,16 @@ class Family:
 
     def row(self, call: Call, one: object, table: str) -> Data:
         """What is said of one thing: the table's fields, and where it is."""
-        project, frame = call.project(), call.frame
-        data = {name: _plain(call, value) for name, value in frame.fields(one, table).items()}
-        data["project_id"] = project.id
+        project = call.project()
+        frame = call.frame_of(project)
+        data = frame.fields(one, table) | {"project_id": project.id}
         if hasattr(one, "page"):
-            data["web_url"] = frame.page(project, one.page)
+            data["web_url"] = frame.page(one.page)
         if isinstance(one, MergeRequest | Issue):
             data["user_notes_count"] = sum(note.target is one and not note.system for note in project.notes)
         if isinstance(one, MergeRequest):
             data |= {"source_project_id": project.id, "target_project_id": project.id}
         return data
-
-
-def _plain(call: Call, value: object) -> object:
-    """People, labels and other things as replies show them within a thing."""
-    if isinstance(value, list):
-        return [_plain(call, inner) for inner in value]
-    if isinstance(value, Label):
-        return value.title
-    if isinstance(value, User):
-        return user_row(call.frame, value)
-    if isinstance(value, Commit):
-        return commit_row(call, call.project(), value)
-    table = WITHIN.get(type(value))
-    return {name: _plain(call, one) for name, one in call.frame.fields(value, table).items()} if table else value
 
 
 def _outer(call: Call, things: Sequence[T], number: str) -> T:

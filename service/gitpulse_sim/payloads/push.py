@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gitpulse_sim.frame import Data, Frame, commit_data, project_data, repository_data
+from gitpulse_sim.frame import Data, InProject, project_data, repository_data
 from gitpulse_sim.people import User
 from gitpulse_sim.repository import ZEROS, Commit
-from gitpulse_sim.world import Project
 
 COMMITS_SHOWN = 20
 """A push lists its newest 20 commits; `total_commits_count` is the true number."""
@@ -40,28 +39,25 @@ class RefChange:
         return None if self.is_tag else self.ref.removeprefix("refs/heads/")
 
 
-def push(frame: Frame, project: Project, user: User, change: RefChange) -> Data:
+def push(frame: InProject, user: User, change: RefChange) -> Data:
     """`Push Hook`, or `Tag Push Hook` for a tag."""
     kind = "tag_push" if change.is_tag else "push"
-    shown = project_data(frame, project)
+    shown = project_data(frame)
     addresses = {key: shown[key] for key in ("git_http_url", "git_ssh_url", "visibility_level")}
     return {
         "object_kind": kind,
         "event_name": kind,
         **frame.fields(change, "before after ref message total_commits_count=total"),
-        "ref_protected": change.branch == project.default_branch,
+        "ref_protected": change.branch == frame.project.default_branch,
         "checkout_sha": None if change.after == ZEROS else change.checkout or change.after,
         **frame.fields(
             user, "user_id=id user_name=name user_username=username user_email=public_email user_avatar=avatar"
         ),
-        "project_id": project.id,
+        "project_id": frame.project.id,
         "project": shown,
-        "commits": [
-            commit_data(frame, project, commit) | frame.fields(commit, "added modified removed")
-            for commit in change.commits
-        ],
+        "commits": [frame.shown(one) | frame.fields(one, "added modified removed") for one in change.commits],
         "push_options": {},
-        "repository": repository_data(frame, project) | addresses,
+        "repository": repository_data(frame) | addresses,
     }
 
 
