@@ -57,15 +57,6 @@ async def serving(
         listener.close()
 
 
-async def serve(
-    world: World, *, host: str = "127.0.0.1", port: int = PORT, ready: Callable[[Forge], None] = lambda _: None
-) -> None:
-    """Serves the world until the task is cancelled. `ready` is called once it answers. Raises CannotListen."""
-    async with serving(world, host=host, port=port) as forge:
-        ready(forge)
-        await asyncio.Event().wait()
-
-
 def run(
     *, host: str = "127.0.0.1", port: int = PORT, url: str = "", ready: Callable[[World], None] = lambda _: None
 ) -> None:

@@ -15,7 +15,7 @@ from gitpulse_sim.forge import Forge
 from gitpulse_sim.payloads.push import RefChange
 from gitpulse_sim.repository import Draft, Person
 from gitpulse_sim.seed import DEMO_TOKEN, demo_world
-from gitpulse_sim.server import serve
+from gitpulse_sim.server import serving
 from gitpulse_sim.world import Project, World
 
 T = TypeVar("T")
@@ -85,13 +85,19 @@ def simulator_in(loop: asyncio.AbstractEventLoop, make_world: Callable[[], World
     """The same, in a thread that others share. The server's last breath (0.2 s) is drawn after the block."""
     world = make_world()
     started: Future[Forge] = Future()
-    serving = asyncio.run_coroutine_threadsafe(serve(world, port=0, ready=started.set_result), loop)
-    serving.add_done_callback(lambda ended: started.done() or started.set_exception(ended.exception()))
+
+    async def serve() -> None:
+        async with serving(world, port=0) as forge:
+            started.set_result(forge)
+            await asyncio.Event().wait()
+
+    served = asyncio.run_coroutine_threadsafe(serve(), loop)
+    served.add_done_callback(lambda ended: started.done() or started.set_exception(ended.exception()))
     try:
         forge = started.result(20)
         yield Simulator(world.url, world, forge, loop)
     finally:
-        serving.cancel()
+        served.cancel()
 
 
 @contextlib.contextmanager

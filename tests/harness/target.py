@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
@@ -57,7 +56,7 @@ class Target:
 @contextlib.contextmanager
 def running_target() -> Iterator[Target]:
     """Listens on a free loopback port until the block ends."""
-    target = Target("")
+    target, ended = Target(""), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -67,7 +66,7 @@ def running_target() -> Iterator[Target]:
             received = Received(self.path, self.headers, body)
             if target.judge is None:
                 target.requests.append(received)
-            time.sleep(target.delay)
+            ended.wait(target.delay)
             with contextlib.suppress(ConnectionError):
                 self.send_response(target.judge(received) if target.judge else target.status)
                 for name, value in {"Content-Length": str(len(target.answer)), **target.answer_headers}.items():
@@ -86,6 +85,7 @@ def running_target() -> Iterator[Target]:
     try:
         yield target
     finally:
+        ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,6 +46,14 @@ def target(target_server: Target) -> Target:
     target_server.status, target_server.answer, target_server.delay = 200, b"ok", 0.0
     target_server.answer_headers = {}
     return target_server
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """One that is taken, so that nobody else can listen there: whoever connects is refused."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -11,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness.pki import Authority
-from harness.processes import free_port
 
 
 def words(api, simulator, url):
@@ -27,16 +27,22 @@ async def _made(simulator, url):
     return simulator.world.add_hook(simulator.website, url)
 
 
-def test_nobody_listens(api, simulator):
-    port = free_port()
-    said = words(api, simulator, f"http://127.0.0.1:{port}/")
-    place = f"127.0.0.1:{port}"
-    assert said == (
-        f'Failed to open TCP connection to {place} (Connection refused - connect(2) for "127.0.0.1" port {port})'
-    )
+def test_nobody_listens(api, simulator, deaf_port):
+    place, where = f"127.0.0.1:{deaf_port}", f'"127.0.0.1" port {deaf_port}'
+    said = words(api, simulator, f"http://{place}/")
+    assert said == f"Failed to open TCP connection to {place} (Connection refused - connect(2) for {where})"
 
 
-def test_a_name_that_nobody_has(api, simulator):
+def test_a_name_that_nobody_has(api, simulator, monkeypatch):
+    """Whatever the machine's resolver says, and however long it takes."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host, *arguments, **more):
+        if host == "gitpulse.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     said = words(api, simulator, "http://gitpulse.invalid/")
     assert said == "Failed to open TCP connection to gitpulse.invalid:80 (getaddrinfo: Name or service not known)"
 
@@ -59,9 +65,9 @@ def test_a_certificate_of_an_authority_that_is_not_known(api, simulator, tmp_pat
 @pytest.mark.parametrize(
     ("host", "where"), [("127.0.0.1", "localhost"), ("localhost", "localhost"), ("10.1.2.3", "the local network")]
 )
-def test_the_outbound_filter_stops_hooks_that_are_there(api, simulator, host, where):
+def test_the_outbound_filter_stops_hooks_that_are_there(api, simulator, host, where, deaf_port):
     simulator.world.instance.outbound_filter = True
-    said = words(api, simulator, f"http://{host}:{free_port()}/")
+    said = words(api, simulator, f"http://{host}:{deaf_port}/")
     assert said == f"URL is blocked: Requests to {where} are not allowed"
 
 
@@ -69,4 +75,4 @@ def test_answers_tell_the_time_of_the_instances_own_clock(api, simulator):
     for skew in (0.0, -3600.0):
         simulator.world.instance.signature_clock_skew = skew
         said = api("GET", "/version").headers["Date"]
-        assert abs(parsedate_to_datetime(said).timestamp() - time.time() - skew) < 5
+        assert abs(parsedate_to_datetime(said).timestamp() - time.time() - skew) < 60
