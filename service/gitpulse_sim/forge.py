@@ -7,8 +7,10 @@ a time.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from gitpulse_sim.clock import Stamp, spaced
 from gitpulse_sim.deliver import Engine, Event
@@ -27,7 +29,8 @@ class Forge:
     def __init__(self, world: World, engine: Engine) -> None:
         self.world = world
         self.engine = engine
-        self._locks: dict[int, asyncio.Lock] = {}
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """A project's turn to change."""
 
     def frame(self, project: Project, stamp: Stamp | None = None) -> InProject:
         """In which payloads are written: in the instance's own time, unless another shape is given."""
@@ -52,25 +55,11 @@ class Forge:
 
         With `onto` given for a branch that exists, this is a force push.
         """
-        return (await self.push_all(project, user, {branch: drafts}, onto=onto, at=at))[0]
+        return await self._change(project, user, partial(_write, project, branch, drafts, onto), at=at)
 
-    async def push_all(
-        self,
-        project: Project,
-        user: User,
-        branches: Mapping[str, Sequence[Draft]],
-        *,
-        onto: str | None = None,
-        at: datetime | None = None,
-    ) -> list[RefChange]:
+    async def push_all(self, project: Project, user: User, branches: Mapping[str, Sequence[Draft]]) -> None:
         """One push that moves several branches; of more than the instance's limit, no hook hears."""
-        async with self._lock(project):
-            changes = [
-                await asyncio.to_thread(_write, project, f"refs/heads/{branch}", drafts, onto)
-                for branch, drafts in branches.items()
-            ]
-        await self._announce(project, user, changes, at)
-        return changes
+        await self._change(project, user, *(partial(_write, project, *one, None) for one in branches.items()))
 
     async def branch_off(self, project: Project, user: User, names: Sequence[str]) -> None:
         """Makes branches at the default branch's newest commit, each by a push of its own. There may be a thousand."""
@@ -99,18 +88,16 @@ class Forge:
             (after,) = repository.commit(ref, [merged], onto=before)
             return _moved(repository, ref, before, after, f"{before}..{after}")
 
-        return await self._change(project, user, merge, at)
+        return await self._change(project, user, merge, at=at)
 
     async def rebase(self, project: Project, user: User, branch: str, *, at: datetime) -> RefChange:
         """Writes the branch's own commits again on top of the default branch, and pushes that with force."""
 
         def rebase() -> RefChange:
-            repository, ref = project.repository, f"refs/heads/{branch}"
-            before, onto = repository.tip(branch), repository.tip(project.default_branch)
-            drafts = _copies(repository, f"{onto}..{before}", user, at)
-            return _write(project, ref, drafts, onto)
+            before, onto = project.repository.tip(branch), project.repository.tip(project.default_branch)
+            return _write(project, branch, _copies(project.repository, f"{onto}..{before}", user, at), onto)
 
-        return await self._change(project, user, rebase, at)
+        return await self._change(project, user, rebase, at=at)
 
     async def cherry_pick(self, project: Project, user: User, sha: str, branch: str, *, at: datetime) -> RefChange:
         """Writes one commit again on top of a branch: the same author and date, another committer."""
@@ -125,32 +112,33 @@ class Forge:
 
     async def delete(self, project: Project, user: User, ref: str) -> RefChange:
         """Deletes a branch or tag, by its full name."""
-
-        def delete() -> RefChange:
-            return RefChange(ref=ref, before=project.repository.delete(ref), after=ZEROS)
-
-        return await self._change(project, user, delete)
+        repository = project.repository
+        return await self._change(project, user, lambda: RefChange(ref=ref, before=repository.delete(ref), after=ZEROS))
 
     async def tag(
         self, project: Project, user: User, name: str, *, at: datetime, target: str | None = None, message: str = ""
     ) -> RefChange:
         """Tags a commit (the default branch's newest); with a message the tag is an annotated one."""
         commit = target or project.repository.tip(project.default_branch)
-        ref, tagger = f"refs/tags/{name}", user.git
 
         def tag() -> RefChange:
-            made = project.repository.tag(name, commit, message=message, tagger=tagger, at=user.local(at))
-            return RefChange(ref=ref, before=ZEROS, after=made, checkout=commit, message=message or None)
+            made = project.repository.tag(name, commit, message=message, tagger=user.git, at=user.local(at))
+            return RefChange(
+                ref=f"refs/tags/{name}", before=ZEROS, after=made, checkout=commit, message=message or None
+            )
 
         return await self._change(project, user, tag)
 
     async def _change(
-        self, project: Project, user: User, make: Callable[[], RefChange], at: datetime | None = None
+        self, project: Project, user: User, *makes: Callable[[], RefChange], at: datetime | None = None
     ) -> RefChange:
-        async with self._lock(project):
-            change = await asyncio.to_thread(make)
-        await self._announce(project, user, [change], at)
-        return change
+        """One push; returns the first of its changes. Raises BadRequest where the project is archived."""
+        if project.archived:
+            raise BadRequest(f"{project.full_path} is archived, and so read-only")
+        async with self._locks[project.id]:
+            changes = await asyncio.to_thread(lambda: [make() for make in makes])
+        await self._announce(project, user, changes, at)
+        return changes[0]
 
     async def _announce(
         self, project: Project, user: User, changes: Sequence[RefChange], at: datetime | None = None
@@ -167,26 +155,20 @@ class Forge:
 
     async def _update_merge_requests(self, project: Project, user: User, change: RefChange, at: datetime) -> None:
         """Code that is pushed to an open merge request is an event of its own, with `oldrev`."""
+        if ZEROS in (change.before, change.after):
+            return
         for request in project.merge_requests:
-            if ZEROS in (change.before, change.after):
-                return
             if (request.state, request.source_branch) != ("opened", change.branch):
                 continue
             newest = change.commits[-1] if change.commits else await self.newest(project, request.source_branch)
-            request.update(newest, at)
+            request.last_commit, request.updated_at = newest, at
             project.repository.keep(newest.sha)
             data = merge_request(self.frame(project), user, request, "update", oldrev=change.before)
             await self.tell(project, "merge_requests_events", data)
 
-    def _lock(self, project: Project) -> asyncio.Lock:
-        """The project's turn to change. Raises BadRequest where it is archived."""
-        if project.archived:
-            raise BadRequest(f"{project.full_path} is archived, and so read-only")
-        return self._locks.setdefault(project.id, asyncio.Lock())
 
-
-def _write(project: Project, ref: str, drafts: Sequence[Draft], onto: str | None) -> RefChange:
-    repository = project.repository
+def _write(project: Project, branch: str, drafts: Sequence[Draft], onto: str | None) -> RefChange:
+    repository, ref = project.repository, f"refs/heads/{branch}"
     default = repository.tips.get(f"refs/heads/{project.default_branch}")
     before = repository.tips.get(ref)
     start = onto or before or default

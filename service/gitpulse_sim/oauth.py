@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from gitpulse_sim.people import Role, User
 from gitpulse_sim.world import Application, World
@@ -40,30 +40,19 @@ class Grant:
     def proven_by(self, verifier: str) -> bool:
         """Whether this is what the challenge was made of (RFC 7636)."""
         digest = hashlib.sha256(verifier.encode()).digest()
-        made = _base64(digest) if self.method == "S256" else verifier
-        return not self.challenge or secrets.compare_digest(made, self.challenge)
+        made = base64.urlsafe_b64encode(digest).rstrip(b"=").decode() if self.method == "S256" else verifier
+        return self.challenge in ("", made)
 
 
 @cache
-def _key() -> rsa.RSAPrivateKey:
+def _key() -> RSAKey:
     """Made when it is first needed, for that takes a while."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
 
 
-def jwk() -> dict[str, str]:
+def jwk() -> Mapping[str, object]:
     """The public half of the key that signs; `kid` is the thumbprint of RFC 7638."""
-    public = _key().public_key().public_numbers()
-    e, n = (_base64(it.to_bytes((it.bit_length() + 7) // 8)) for it in (public.e, public.n))
-    bare = {"e": e, "kty": "RSA", "n": n}
-    thumbprint = hashlib.sha256(json.dumps(bare, separators=(",", ":")).encode()).digest()
-    return {**bare, "kid": _base64(thumbprint), "use": "sig", "alg": "RS256"}
-
-
-def signed(claims: dict[str, object]) -> str:
-    """A JSON Web Token of them."""
-    header = {"typ": "JWT", "alg": "RS256", "kid": jwk()["kid"]}
-    text = ".".join(_base64(json.dumps(it).encode()) for it in (header, claims))
-    return f"{text}.{_base64(_key().sign(text.encode(), padding.PKCS1v15(), SHA256()))}"
+    return _key().as_dict(private=False)
 
 
 @dataclass(slots=True)
@@ -107,7 +96,7 @@ class Provider:
             "created_at": int(now.timestamp()),
         }
         if "openid" in grant.scopes:
-            answer["id_token"] = signed(self.id_claims(grant))
+            answer["id_token"] = jwt.encode({"alg": "RS256", "kid": _key().kid}, self.id_claims(grant), _key())
         return answer
 
     def holder(self, text: str) -> Grant | None:
@@ -153,7 +142,3 @@ class Provider:
             "profile": f"{self.world.url}/{user.username}",
             "picture": user.avatar,
         }
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

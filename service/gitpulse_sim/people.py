@@ -62,7 +62,7 @@ class AccessToken:
 
     id: int
     user: User
-    name: str
+    name: str = "token"
     text: str = field(repr=False)
     scopes: tuple[str, ...] = ("api",)
     created_at: datetime

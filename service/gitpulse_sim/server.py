@@ -18,7 +18,7 @@ from starlette.routing import Route
 from gitpulse_sim import control, page
 from gitpulse_sim.api import deliveries, hooks, oauth, places, repository, work
 from gitpulse_sim.api.call import Refused
-from gitpulse_sim.api.door import Dated, RawPaths, refused
+from gitpulse_sim.api.door import Door, refused
 from gitpulse_sim.control import Control
 from gitpulse_sim.deliver import Post, delivering
 from gitpulse_sim.errors import CannotListen, SimulatorError
@@ -137,7 +137,7 @@ def create_app(world: World, post: Post | None = None) -> Starlette:
     return Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Dated, instance=world.instance), Middleware(RawPaths)],
+        middleware=[Middleware(Door, instance=world.instance)],
         exception_handlers={404: _unknown, 405: _unknown, Refused: refused, SimulatorError: refused},
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
@@ -19,7 +18,6 @@ from gitpulse_sim.world import Project
 T = TypeVar("T")
 
 PLACES = ("production", "production-eu", "staging", "review/one")
-STAGES: Mapping[str, Sequence[str]] = {"build": ("compile",), "test": ("unit", "lint")}
 SECOND_MACHINE = "home.example"
 
 
@@ -123,7 +121,7 @@ class Team:
     async def run(self, request: MergeRequest | None) -> None:
         """A pipeline of a merge request, or of the default branch, which it may deploy."""
         ref = request.source_branch if request else self.project.default_branch
-        stages = STAGES if request or self.random.random() < 0.6 else {**STAGES, "deploy": ("deploy",)}
+        stages = ci.STAGES if request or self.random.random() < 0.6 else {**ci.STAGES, "deploy": ("deploy",)}
         commit, at = await self.forge.newest(self.project, ref), self.later(5)
         await self.go_on(
             await ci.start_pipeline(

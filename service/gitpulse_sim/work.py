@@ -83,10 +83,6 @@ class MergeRequest(Discussed):
     def page(self) -> str:
         return f"merge_requests/{self.iid}"
 
-    def update(self, newest: Commit, at: datetime) -> None:
-        """Code was pushed to it."""
-        self.last_commit, self.updated_at = newest, at
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Issue(Discussed):

@@ -9,9 +9,9 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitpulse_sim.clock import Clock
 from gitpulse_sim.errors import BadRequest
@@ -145,37 +145,13 @@ class World:
         self._last_ids[kind] += 1
         return self._last_ids[kind]
 
-    def add_user(
-        self,
-        username: str,
-        name: str,
-        email: str,
-        *,
-        public_email: str = "",
-        bot: bool = False,
-        zone: str = "UTC",
-        encoding: str = "utf-8",
-    ) -> User:
-        user = User(
-            id=self.next_id("user"), username=username, name=name, email=email, public_email=public_email, bot=bot,
-            zone=zone, encoding=encoding,
-        )  # fmt: skip
+    def add_user(self, username: str, name: str, email: str, **more: Any) -> User:  # noqa: ANN401 - as User has them
+        user = User(id=self.next_id("user"), username=username, name=name, email=email, **more)
         self.users[user.id] = user
         return user
 
-    def add_token(
-        self,
-        user: User,
-        text: str,
-        *,
-        name: str = "token",
-        scopes: tuple[str, ...] = ("api",),
-        expires_at: date | None = None,
-    ) -> AccessToken:
-        token = AccessToken(
-            id=self.next_id("token"), user=user, name=name, text=text, scopes=scopes, expires_at=expires_at,
-            created_at=self.clock.now(),
-        )  # fmt: skip
+    def add_token(self, user: User, text: str, **more: Any) -> AccessToken:  # noqa: ANN401 - as AccessToken has them
+        token = AccessToken(id=self.next_id("token"), user=user, text=text, created_at=self.clock.now(), **more)
         self.tokens[text] = token
         return token
 

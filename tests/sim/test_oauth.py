@@ -1,6 +1,6 @@
 """The simulator as identity provider, as GitLab's documentation has it, and Doorkeeper's errors.
 
-See https://docs.gitlab.com/integration/openid_connect_provider/. Tokens are read by joserfc, which did not make them.
+See https://docs.gitlab.com/integration/openid_connect_provider/.
 """
 
 from __future__ import annotations

@@ -41,25 +41,19 @@ def route(method: str, path: str, handler: Handler) -> Route:
     return Route(PREFIX + path, endpoint, methods=[method])
 
 
-class RawPaths:
-    """Routes by the path as it was sent, so that `acme%2Fwebsite` is one part of it, as in GitLab."""
+class Door:
+    """Routes by the path as it was sent, so that `acme%2Fwebsite` is one part of it, as in GitLab.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
-        await self._app(scope, receive, send)
-
-
-class Dated:
-    """Says in each answer what time the instance believes that it is."""
+    Each answer says what time the instance believes that it is.
+    """
 
     def __init__(self, app: ASGIApp, instance: Instance) -> None:
         self._app, self._instance = app, instance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
+
         async def dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 now = formatdate(time.time() + self._instance.signature_clock_skew, usegmt=True)

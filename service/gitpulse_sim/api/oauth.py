@@ -17,11 +17,6 @@ from gitpulse_sim.oauth import Provider, jwk
 from gitpulse_sim.world import Application
 
 SCOPES = ["api", "read_user", "read_api", "read_repository", "write_repository", "sudo", "openid", "profile", "email"]
-CLAIMS = [
-    *("iss", "sub", "aud", "exp", "iat", "sub_legacy", "name", "nickname", "preferred_username", "email"),
-    *("email_verified", "website", "profile", "picture", "groups", "groups_direct"),
-    *(f"https://gitlab.org/claims/groups/{role}" for role in ("owner", "maintainer", "developer")),
-]
 ERRORS = {
     "invalid_client": "Client authentication failed due to unknown client, no client authentication included, or "
     "unsupported authentication method.",
@@ -41,22 +36,19 @@ _PAGE = """<!doctype html><html lang=en><meta charset=utf-8><title>Authorize {na
 
 def _configuration(provider: Provider, _: Request) -> Response:
     url = provider.world.url
-    endpoints = {"authorization": "authorize", "token": "token", "revocation": "revoke", "introspection": "introspect"}
+    endpoints = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
     return JSONResponse(
         {
             "issuer": url,
             **{f"{name}_endpoint": f"{url}/oauth/{path}" for name, path in endpoints.items()},
-            "userinfo_endpoint": f"{url}/oauth/userinfo",
             "jwks_uri": f"{url}/oauth/discovery/keys",
             "scopes_supported": SCOPES,
             "response_types_supported": ["code"],
-            "response_modes_supported": ["query", "fragment", "form_post"],
+            "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
-            "claim_types_supported": ["normal"],
-            "claims_supported": CLAIMS,
             "code_challenge_methods_supported": ["plain", "S256"],
         }
     )
