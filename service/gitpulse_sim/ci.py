@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.payloads.ci import deployment, job as job_event, pipeline
 from gitpulse_sim.people import User
-from gitpulse_sim.repository import ZEROS, Commit
+from gitpulse_sim.repository import Commit
 from gitpulse_sim.work import FINAL_STATUSES, Deployment, Environment, Job, MergeRequest, Pipeline
 from gitpulse_sim.world import Project
 
@@ -25,16 +25,13 @@ async def start_pipeline(
     *,
     commit: Commit,
     at: datetime,
-    before: str = ZEROS,
     merge_request: MergeRequest | None = None,
-    tag: bool = False,
     stages: Mapping[str, Sequence[str]] = STAGES,
 ) -> Pipeline:
     """A pipeline of a branch or tag, pending: its first stage waits for a runner, the others for that."""
-    world = forge.world
     subject = Pipeline(
-        id=world.next_id("pipeline"), iid=len(project.pipelines) + 1, source_ref=ref, commit=commit, before_sha=before,
-        user=user, created_at=at, updated_at=at, merge_request=merge_request, tag=tag,
+        id=forge.world.next_id("pipeline"), iid=len(project.pipelines) + 1, source_ref=ref, commit=commit, user=user,
+        created_at=at, updated_at=at, merge_request=merge_request,
         source="merge_request_event" if merge_request else "push",
     )  # fmt: skip
     for stage, names in stages.items():

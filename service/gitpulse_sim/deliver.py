@@ -35,6 +35,7 @@ BODY_LIMIT = 25 * 1024 * 1024
 LOGGED_BODY = 8 * 1024
 LOGGED_HEADERS, LOGGED_HEADER_SIZE = 50, 1024
 SIGNING_PREFIX = "whsec_"
+AT_A_TIME = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +128,10 @@ def _in_ruby(error: aiohttp.ClientError) -> str:
 class Engine:
     """Sends to hooks, so many at a time."""
 
-    def __init__(self, world: World, post: Post, *, concurrency: int = 32) -> None:
+    def __init__(self, world: World, post: Post) -> None:
         self._world = world
         self._post = post
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = asyncio.Semaphore(AT_A_TIME)
         self._sending: set[asyncio.Task[LogRow | None]] = set()
         self._calls: Counter[tuple[int, int]] = Counter()
         self.sent = 0

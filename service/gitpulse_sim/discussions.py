@@ -24,7 +24,6 @@ async def open_merge_request(
     *,
     title: str,
     at: datetime,
-    target: str | None = None,
     description: str = "",
     reviewers: Sequence[User] = (),
     labels: Sequence[Label] = (),
@@ -34,8 +33,8 @@ async def open_merge_request(
     newest = await forge.newest(project, source)
     subject = MergeRequest(
         id=forge.world.next_id("merge request"), iid=len(project.merge_requests) + 1, title=title,
-        description=description, author=author, source_branch=source,
-        target_branch=target or project.default_branch, created_at=at, updated_at=at, last_commit=newest,
+        description=description, author=author, source_branch=source, target_branch=project.default_branch,
+        created_at=at, updated_at=at, last_commit=newest,
         assignees=[author], reviewers=list(reviewers), labels=list(labels), approvals_required=approvals_required,
     )  # fmt: skip
     project.repository.tip(subject.target_branch)
@@ -100,12 +99,9 @@ async def approve(forge: Forge, project: Project, user: User, subject: MergeRequ
 
 async def unapprove(forge: Forge, project: Project, user: User, subject: MergeRequest, *, at: datetime) -> None:
     """Withdraws an approval."""
-    was_enough = len(subject.approved_by) >= subject.approvals_required
     subject.approved_by.remove(user)
-    enough = len(subject.approved_by) >= subject.approvals_required
-    await _judge(
-        forge, project, user, subject, "unapproved" if was_enough and not enough else "unapproval", "unapproved", at
-    )
+    fell = len(subject.approved_by) == subject.approvals_required - 1
+    await _judge(forge, project, user, subject, "unapproved" if fell else "unapproval", "unapproved", at)
 
 
 async def merge(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gitpulse_sim.clock import Clock
-from gitpulse_sim.instance import Instance
 from gitpulse_sim.people import Role
 from gitpulse_sim.world import World
 
@@ -19,9 +18,9 @@ TEAM = (
 )
 
 
-def demo_world(instance: Instance | None = None, clock: Clock | None = None) -> World:
+def demo_world(clock: Clock | None = None) -> World:
     """`acme/website` and `acme/api`, owned by alice, whose token has the scope `api`."""
-    world = World(instance, clock)
+    world = World(clock=clock)
     acme = world.add_group("acme", "Acme")
     for username, name, zone, role in TEAM:
         user = world.add_user(username, name, f"{username}@acme.example", zone=zone)

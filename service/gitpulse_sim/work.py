@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from gitpulse_sim.people import User
-from gitpulse_sim.repository import Commit
+from gitpulse_sim.repository import ZEROS, Commit
 
 State = Literal["opened", "closed", "merged"]
 STATE_IDS = {"opened": 1, "closed": 2, "merged": 3, "locked": 4}
@@ -170,7 +170,7 @@ class Pipeline(Run):
     iid: int
     source_ref: str
     commit: Commit
-    before_sha: str
+    before_sha: str = ZEROS
     updated_at: datetime
     source: str = "push"
     tag: bool = False

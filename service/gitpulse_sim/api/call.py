@@ -15,7 +15,7 @@ from gitpulse_sim.clock import iso_milliseconds
 from gitpulse_sim.forge import Forge
 from gitpulse_sim.frame import Frame, InProject
 from gitpulse_sim.people import AccessToken, Role, User
-from gitpulse_sim.world import Group, P, Parent, Project
+from gitpulse_sim.world import Group, P, Project
 
 READING_SCOPES = {"api", "read_api"}
 
@@ -66,9 +66,9 @@ class Call:
         value = self.params.get(name)
         return default if value is None else str(value)
 
-    def whole(self, name: str, default: int = 0) -> int:
+    def whole(self, name: str) -> int:
         """A parameter that must be a number."""
-        return _whole(name, self.text(name, str(default)))
+        return _whole(name, self.text(name, "0"))
 
     def flag(self, name: str) -> bool:
         return self.text(name).lower() == "true"
@@ -90,12 +90,7 @@ class Call:
         raise Refused(301, f"This resource has been moved permanently to {url}.", {"Location": url})
 
     def group(self, role: Role = Role.GUEST) -> Group:
-        found = self.world.find_group(self.path("id"))
-        return self._admit(found, role, "Group")
-
-    def parent(self, role: Role = Role.GUEST) -> Parent:
-        """Project or group, as the path says."""
-        return self.group(role) if "/groups/" in self.request.url.path else self.project(role)
+        return self._admit(self.world.find_group(self.path("id")), role, "Group")
 
     def _admit(self, found: P | None, role: Role, what: str) -> P:
         if found is None or not (held := self.world.role(self.user, found)):

@@ -43,8 +43,8 @@ async def test(call: Call) -> Response:
 def events(call: Call) -> Response:
     wanted = {word.strip() for word in call.text("status").split(",")} - {""}
     rows = hook_of(call).log.newest_first(call.world.clock.now())
-    found = [call.frame.fields(row, SHOWN) for row in rows if not wanted or row.matches(wanted)]
-    return paged(call, found, largest=LOG_PAGE)
+    found = [row for row in rows if not wanted or row.matches(wanted)]
+    return paged(call, found, lambda row: call.frame.fields(row, SHOWN), largest=LOG_PAGE)
 
 
 async def resend(call: Call) -> Response:
