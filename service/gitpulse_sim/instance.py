@@ -76,7 +76,7 @@ class Instance:
     def zone(self) -> ZoneInfo:
         try:
             return ZoneInfo(self.time_zone)  # which keeps those it has read
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise BadRequest(f"time_zone: {self.time_zone!r} is not known; write it like Europe/Berlin") from error
 
     @property

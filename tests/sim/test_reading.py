@@ -64,6 +64,8 @@ def test_issues_and_pipelines(api, website, worked):
     assert website.pipelines.list(ref="other", get_all=True) == []
     assert website.pipelines.get(pipeline.id).queued_duration is None
     assert api("GET", "/projects/1/issues?updated_after=yesterday").json() == {"error": "updated_after is invalid"}
+    refused = api("GET", "/projects/1/issues?order_by=closed_at")
+    assert (refused.status_code, refused.json()) == (400, {"error": "order_by does not have a valid value"})
 
 
 def test_places(gl, acme):

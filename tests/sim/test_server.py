@@ -118,6 +118,7 @@ def test_clock_settings_and_faults(simulator, door, api):
         ("settings", {"set": {"colour": 1}}, "no such setting: colour"),
         ("settings", {"set": {"tier": "gold"}}, "gold"),
         ("settings", {"set": {"time_zone": "Mars"}}, "time_zone: 'Mars' is not known"),
+        ("settings", {"set": {"time_zone": "Europe"}}, "time_zone: 'Europe' is not known"),
         ("settings", {"set": {"version": "new"}}, "version: 'new' is none"),
     ],
 )

@@ -23,6 +23,7 @@ from gitpulse_sim.world import Project
 T = TypeVar("T")
 Things: TypeAlias = Callable[[Call], Sequence[Any]]
 
+ORDERS = ("id", "created_at", "updated_at", "released_at")
 DISCUSSED = "id iid title description state created_at updated_at closed_at closed_by author assignees labels"
 
 
@@ -56,6 +57,8 @@ class Family:
             found = [one for one in found if after is None or getattr(one, field) >= after]
             found = [one for one in found if before is None or getattr(one, field) <= before]
         order = call.text("order_by", self.order)
+        if order not in ORDERS:
+            raise Refused(400, {"error": "order_by does not have a valid value"})
         descending = call.text("sort", self.sort) == "desc"
         found = sorted(found, key=lambda one: (getattr(one, order, one.id), one.id), reverse=descending)
         return paged(call, found, lambda one: self.row(call, one, self.brief))
