@@ -93,7 +93,7 @@ PAYLOADS: Shapes = {
     User: "id name username avatar_url=avatar email=shown_email",
     Person: "name email",
     Commit: commit_data,
-    Label: "id title color project_id created_at updated_at=created_at template:false description:null "
+    Label: 'id title color:"#428bca" project_id created_at updated_at=created_at template:false description:null '
     'type:"ProjectLabel" group_id:null',
     Environment: 'name action:"start" deployment_tier=tier',
 }

@@ -20,7 +20,6 @@ class Label:
 
     id: int
     title: str
-    color: str
     project_id: int
     created_at: datetime
 
@@ -66,7 +65,6 @@ class MergeRequest(Discussed):
     target_branch: str
     last_commit: Commit
     """Of the source branch."""
-    draft: bool = False
     reviewers: list[User] = field(default_factory=list)
     approved_by: list[User] = field(default_factory=list)
     approvals: list[tuple[datetime, User]] = field(default_factory=list)

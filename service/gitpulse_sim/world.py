@@ -177,10 +177,8 @@ class World:
     def label(self, project: Project, title: str) -> Label:
         """The project's label of that name; made where it is missing."""
         if title not in project.labels:
-            project.labels[title] = Label(
-                id=self.next_id("label"), title=title, color="#428bca", project_id=project.id,
-                created_at=self.clock.now(),
-            )  # fmt: skip
+            number, now = self.next_id("label"), self.clock.now()
+            project.labels[title] = Label(id=number, title=title, project_id=project.id, created_at=now)
         return project.labels[title]
 
     def environment(self, project: Project, name: str) -> Environment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 
@@ -59,9 +59,7 @@ def edit(call: Call) -> Data:
     hook = hook_of(call)
     if not call.params:
         raise Refused(400, {"error": "No parameters provided"})
-    draft = copy(hook)
-    write(draft, call.params, call.world.instance, creating=False)
-    _settle(hook, draft, call)
+    _change(call, hook, lambda draft: write(draft, call.params, call.world.instance, creating=False))
     return shown(call, hook)
 
 
@@ -74,9 +72,9 @@ PAIRS = {"custom_headers": "Custom header", "url_variables": "URL variable"}
 
 
 def set_pair(name: str, call: Call) -> None:
-    key, value = pair(call.path("key"), call.params.get("value"))
     hook = hook_of(call)
-    _replace_pairs(call, hook, name, getattr(hook, name) | {key: value})
+    key, value = pair(call.path("key"), call.params.get("value"))
+    _change(call, hook, lambda draft: setattr(draft, name, getattr(hook, name) | {key: value}))
 
 
 def drop_pair(name: str, call: Call) -> None:
@@ -84,17 +82,14 @@ def drop_pair(name: str, call: Call) -> None:
     pairs: dict[str, str] = getattr(hook, name)
     if key not in pairs:
         raise not_found(PAIRS[name])
-    _replace_pairs(call, hook, name, {other: value for other, value in pairs.items() if other != key})
+    left = {other: value for other, value in pairs.items() if other != key}
+    _change(call, hook, lambda draft: setattr(draft, name, left))
 
 
-def _replace_pairs(call: Call, hook: Hook, name: str, pairs: Mapping[str, str]) -> None:
+def _change(call: Call, hook: Hook, rewrite: Callable[[Hook], None]) -> None:
+    """Writes, resets, validates, and only then changes the hook."""
     draft = copy(hook)
-    setattr(draft, name, pairs)
-    _settle(hook, draft, call)
-
-
-def _settle(hook: Hook, draft: Hook, call: Call) -> None:
-    """Resets, validates, and only then changes the hook."""
+    rewrite(draft)
     draft.reset_after(hook, sent=call.params.keys(), instance=call.world.instance)
     check(draft, call.world.instance)
     hook.adopt(draft)

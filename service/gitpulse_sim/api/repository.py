@@ -97,7 +97,7 @@ async def branches(call: Call) -> Response:
         arguments = ("for-each-ref", f"--merged={default}", "--format=%(refname)", "refs/heads")
         merged = set((await _git(project.repository.git, *arguments)).splitlines())
     tip = project.repository.tips.get(default)
-    rows = await _refs(call, "refs/heads/")
+    rows = _refs(call, "refs/heads/")
     for row in rows:
         ref = f"refs/heads/{row['name']}"
         row |= {"merged": ref in merged and project.repository.tips[ref] != tip, "default": ref == default}
@@ -107,10 +107,10 @@ async def branches(call: Call) -> Response:
 
 async def tags(call: Call) -> Response:
     """By name, the last first; `target` is the tag itself where it is an annotated one."""
-    return await _with_commits(call, (await _refs(call, "refs/tags/"))[::-1])
+    return await _with_commits(call, _refs(call, "refs/tags/")[::-1])
 
 
-async def _refs(call: Call, place: str) -> list[Data]:
+def _refs(call: Call, place: str) -> list[Data]:
     tips = call.project().repository.tips
     search = call.text("search")
     names = sorted(ref.removeprefix(place) for ref in tips if ref.startswith(place) and search in ref)

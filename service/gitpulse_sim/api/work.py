@@ -139,7 +139,7 @@ def _of(things: Callable[[Project], Sequence[Any]]) -> Things:
 
 
 _MERGE_REQUEST = (
-    f"{DISCUSSED} merged_at merge_user reviewers source_branch target_branch draft sha=last_commit.sha "
+    f"{DISCUSSED} merged_at merge_user reviewers source_branch target_branch draft:false sha=last_commit.sha "
     "merge_commit_sha squash_commit_sha prepared_at=created_at"
 )
 # fmt: off

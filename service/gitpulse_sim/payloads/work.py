@@ -21,7 +21,7 @@ _SHARED = "id iid title description author_id=author.id state state_id created_a
 _SHARED += "milestone_id:null time_estimate:0 total_time_spent:0 time_change:0"
 _ISSUE = 'type confidential closed_at due_date:null weight:null health_status:null severity:"unknown"'
 _MERGE_REQUEST = (
-    "source_branch target_branch draft work_in_progress=draft prepared_at=created_at merge_commit_sha "
+    "source_branch target_branch draft:false work_in_progress:false prepared_at=created_at merge_commit_sha "
     "squash_commit_sha last_commit last_edited_at:null merge_user_id:null blocking_discussions_resolved:true "
     'first_contribution:false merge_status:"can_be_merged"'
 )
