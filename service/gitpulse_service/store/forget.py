@@ -64,7 +64,9 @@ async def find(engine: AsyncEngine, who: str) -> Known:
     """Who goes by this name, e-mail address or user name. Raises WrongPerson, StoreUnavailable."""
     if not keeps_emails(engine):
         who = pseudonym(who)
-    wanted, whose, i = keys.fold(who), attribution(), identity.c
+    if not (wanted := keys.fold(who)):
+        raise WrongPerson("that is nobody: give a name, an e-mail address or a user name")
+    whose, i = attribution(), identity.c
     query = sa.select(i.id, i.name, i.email, i.username, i.name_key, i.email_key, i.username_key, whose.c.person)
     query = query.join_from(identity, whose, whose.c.identity == i.id).where(i.version < FORGOTTEN).order_by(i.id)
     with store_errors(engine):
@@ -137,8 +139,8 @@ async def _blank(connection: AsyncConnection, ids: Iterable[int], shown: str) ->
 
 async def _drop_deliveries(engine: AsyncEngine, mentions: re.Pattern[str]) -> int:
     columns = list(delivery.primary_key.columns)
-    key, query = sa.tuple_(*columns), sa.select(*columns, delivery.c.body).order_by(*columns).limit(CHUNK)
-    dropped = 0
+    key, every = sa.tuple_(*columns), sa.select(*columns, delivery.c.body).order_by(*columns).limit(CHUNK)
+    dropped, query = 0, every
     while True:
         with store_errors(engine):
             async with engine.execution_options(gitpulse_writes=True).begin() as connection:
@@ -148,4 +150,4 @@ async def _drop_deliveries(engine: AsyncEngine, mentions: re.Pattern[str]) -> in
         dropped += len(found)
         if len(rows) < CHUNK:
             return dropped
-        query = query.where(key > sa.tuple_(*rows[-1][:-1], types=[column.type for column in columns]))
+        query = every.where(key > sa.tuple_(*rows[-1][:-1], types=[column.type for column in columns]))

@@ -301,6 +301,11 @@ async def test_two_persons_are_not_forgotten_for_one(engine):
         await forget.find(engine, "ann")
 
 
+async def test_a_blank_is_nobody(engine):
+    with pytest.raises(forget.WrongPerson, match="give a name"):
+        await forget.find(engine, "  ")
+
+
 async def test_raw_deliveries_that_name_them_go(engine, monkeypatch):
     kept = [{"ref": "annual", "user": "Anne"}, {"text": "mean annoying"}, b"\xff no JSON"]
     theirs = [
@@ -313,7 +318,9 @@ async def test_raw_deliveries_that_name_them_go(engine, monkeypatch):
     await people.replace(engine, "file", [Team("acme", (ANN,))])
     await delivered(engine, *kept, *theirs)
     monkeypatch.setattr(forget, "CHUNK", 2)
-    assert (await forgotten(engine, "Ann Arbor"))["deliveries"] == len(theirs)
+    with statements(engine) as seen:
+        assert (await forgotten(engine, "Ann Arbor"))["deliveries"] == len(theirs)
+    assert len({sql for sql in seen if sql.startswith("SELECT delivery")}) == 2, "they grow with each chunk"
     assert len(await bodies(engine)) == len(kept)
 
 
