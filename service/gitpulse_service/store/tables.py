@@ -315,7 +315,7 @@ todo = sa.Table(
     _key("kind", Text),
     _key("item", Text),
     _joined(Join.LEAST, "hook_id", Text, null=False),
-    _joined(Join.LEAST, "since", UtcDateTime(), null=False),
+    _joined(Join.GREATEST, "since", UtcDateTime(), null=False),
     sa.Index("todo_since", "since"),
     comment="What GitLab is to be asked about, because its deliveries do not tell; a row goes when it is answered",
 )

@@ -131,13 +131,13 @@ async def forget(engine: AsyncEngine, before: datetime) -> None:
 
 
 async def done(connection: AsyncConnection, task: Task, changes: Iterable[Change]) -> None:
-    """It is answered, by these changes and by what is written beside them."""
+    """It is answered, by these changes and by what is written beside them; unless it has come up again meanwhile."""
     for change in changes:
         rows = [dict(row) for row in (await connection.execute(change)).mappings()]
         await rollups.touch(connection, {cast("sa.Table", change.table): rows})
     c = todo.c
     of_it = (c.project == task.project, c.kind == task.kind, c.item == task.item)
-    await connection.execute(sa.delete(todo).where(*of_it))
+    await connection.execute(sa.delete(todo).where(*of_it, c.since <= task.since))
 
 
 def forced(task: Task, ref: str, before: str, after: str, *, was: bool) -> Change:

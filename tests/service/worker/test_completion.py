@@ -11,13 +11,17 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from gitpulse_service.errors import GitLabFailed
+from gitpulse_service.events.decode import decode
 from gitpulse_service.store import keys
 from gitpulse_service.store.tables import merge_request, push, release, review, todo
+from gitpulse_service.store.todo import done, waiting
+from gitpulse_service.store.write import apply, writing
 from gitpulse_service.worker import fetcher
 from gitpulse_sim import ci, discussions, releases
 from gitpulse_sim.faults import Fault
 from gitpulse_sim.repository import Draft, Person
 from harness.asking import desk
+from harness.samples import INSTANCE, body, envelope
 from harness.target import running_target
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -192,6 +196,19 @@ async def test_a_merge_request_of_an_old_gitlab(at):
     await at.ask()
     assert await at.rows(sa.select(merge_request.c.merged_at)) == [(past + timedelta(hours=2),)]
     assert await at.rows(sa.select(review.c.at)) == [(past + timedelta(hours=1),)]
+
+
+async def test_a_question_that_comes_up_again_while_it_is_asked_is_asked_again(engine):
+    names = "merge_request/approved", "merge_request/label_after_merge"
+    told = [envelope(body(name), received_at=1_769_900_000_000 + i) for i, name in enumerate(names)]
+    for again in (True, False):
+        await apply(engine, [(told[0], decode(told[0]))])
+        (task,) = await waiting(engine, INSTANCE, but=(), limit=9)
+        if again:  # GitLab has answered: not merged
+            await apply(engine, [(told[1], decode(told[1]))])
+        async with writing(engine) as connection:
+            await done(connection, task, ())
+        assert len(await waiting(engine, INSTANCE, but=(), limit=9)) == again
 
 
 def _untimed(body):
