@@ -97,7 +97,7 @@ def pipeline(row: Row, jobs: Iterable[Row] = ()) -> Content:
     return {"object_kind": "pipeline", "object_attributes": attributes, "user": row.get("user"), "builds": told}
 
 
-def deployment(row: Row, tiers: Mapping[str, str | None]) -> Content:
+def deployment(row: Row, tiers: Mapping[str, str]) -> Content:
     """A deployment; of its environment a list does not tell the tier."""
     place = row["environment"]["name"]
     told = {"environment": place, "environment_tier": tiers.get(place), "user": row.get("user")}

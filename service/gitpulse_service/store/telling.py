@@ -144,8 +144,9 @@ def _job(telling: Telling, pipeline: int | None, build: Build | Job) -> None:
 
 
 def _deployment(telling: Telling, event: Deployment) -> None:
-    order = version(event.status_changed_at, _rank(_DEPLOYMENT_STATUSES, event.status))
     number, tier = event.deployment_id, event.environment_tier
+    # Who does not know the tier takes nothing from who does.
+    order = version(event.status_changed_at if tier else None, _rank(_DEPLOYMENT_STATUSES, event.status))
     telling.add(tables.deployment, event, order, id=number, tier=tier, who=telling.account(event.who))
     if event.succeeded_at and tier == "production":
         telling.todo("deployment", msgspec.json.encode([number, int(event.succeeded_at.timestamp())]).decode())

@@ -6,6 +6,7 @@ Cut off in between, the page is read and written again, which changes nothing.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -131,7 +132,7 @@ class Listing:
         self._since = _moment(request.since)
         self._source = Source(project, request.instance, request.hook_id, _moment(request.until))
         self._todo = Batch()
-        self._tiers: dict[str, str | None] = {}
+        self._tiers: dict[str, str] = {}
 
     async def read(self) -> Filling:
         """Writes it. Returns how far it has come with it."""
@@ -140,8 +141,8 @@ class Listing:
         if self._name == "commits" and filling.page == 1:
             newest = rows or await self._rows(kind.path, 1)
             filling = replace(filling, tip=newest[0]["id"] if newest else "")
-        if self._name == "deployments" and rows:
-            self._tiers = {row["name"]: row["tier"] for row in await self._rows("environments", 1)}
+        if self._name == "deployments":
+            self._tiers = await self._tiers_of({it["name"] for row in rows if (it := row.get("environment"))})
         if self._name == "releases" and len(rows) < PAGE:
             self._ask("releases")
         new = await self._write(list(self._deliveries(rows, filling.tip)))
@@ -161,6 +162,17 @@ class Listing:
             if error.status in NOT_THERE:
                 return []
             raise
+
+    async def _tiers_of(self, environments: set[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for page in itertools.count(1):
+            if environments <= found.keys():
+                break
+            rows = await self._rows("environments", page)
+            found |= {row["name"]: row["tier"] for row in rows}
+            if len(rows) < PAGE:
+                break
+        return found
 
     def _deliveries(self, rows: Sequence[Row], tip: str) -> Iterator[Envelope]:
         """What the rows tell; what they do not is put on the list of questions."""

@@ -398,14 +398,17 @@ async def test_what_would_be_new_or_otherwise_is_counted(engine):
         assert (await differing(connection, {tables.commit: rows[tables.commit]})) == (1, 1)
 
 
-async def test_a_fetched_row_takes_nothing_away(engine):
-    """A list of pipelines does not say when one ended, though it may be newer than the last delivery."""
-    await write(engine, deliveries("pipeline/success"))
-    known = await only(engine, tables.pipeline)
-    assert known["finished_at"]
-    row = {"id": 501, "iid": known["iid"], "status": "success", "created_at": "2026-01-31T17:46:00Z"}
-    row["updated_at"] = "2026-02-01T00:00:00Z"
-    project = body("pipeline/success")["project"]
-    found = fetched.Source(project, INSTANCE, "hook", at(2026, 2, 2)).delivery(fetched.pipeline(row))
-    await write(engine, [found])
-    assert await only(engine, tables.pipeline) == known
+@pytest.mark.parametrize("kind", ["pipeline", "deployment"])
+async def test_a_fetched_row_takes_nothing_away(engine, kind):
+    """A list does not say when a pipeline ended, nor a deployment's tier, though it may be newer than what was told."""
+    await write(engine, deliveries(f"{kind}/success"))
+    known = await only(engine, tables.metadata.tables[kind])
+    assert known["finished_at" if kind == "pipeline" else "tier"]
+    row = {"id": known["id"], "status": "success", "updated_at": "2026-02-01T00:00:00Z"}
+    if kind == "pipeline":
+        content = fetched.pipeline(row | {"iid": known["iid"], "created_at": "2026-01-31T17:46:00Z"})
+    else:
+        content = fetched.deployment(row | {"environment": {"name": known["environment"]}}, {})
+    source = fetched.Source(body(f"{kind}/success")["project"], INSTANCE, "hook", at(2026, 2, 2))
+    await write(engine, [source.delivery(content)])
+    assert await only(engine, tables.metadata.tables[kind]) == known

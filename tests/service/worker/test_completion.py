@@ -242,6 +242,19 @@ async def test_a_merge_request_was_deployed_when_it_first_came_into_production(a
         assert await at.rows(sa.select(merge_request.c.deployed_at)) == [(past + timedelta(hours=4),)]
 
 
+async def test_production_is_found_among_many_environments(at):
+    at.simulator.push(commits=1)
+    forge, website, bob = at.simulator.forge, at.simulator.website, at.simulator.world.user("bob")
+    for number in range(100):
+        at.simulator.world.environment(website, f"review/{number}")
+    commit = at.simulator.run(forge.newest(website, "main"))
+    one = at.simulator.run(ci.deploy(forge, website, bob, "production", at=NOW, commit=commit))
+    at.simulator.run(ci.change_deployment(forge, website, one, "success", at=NOW))
+    at.hear()  # and nobody else
+    await at.backfill(website)
+    assert "deployments" not in await at.disagreements(website)
+
+
 async def test_releases_whose_end_nobody_heard_of(at):
     """One was taken back, one made again for the same tag, and of one a change was missed."""
     at.simulator.push(commits=1)
