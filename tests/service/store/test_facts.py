@@ -314,6 +314,13 @@ async def test_an_issue_that_was_opened_again_is_not_closed(engine, metric):
     assert await series(engine, metric, Span()) == []
 
 
+async def test_a_reopening_that_a_list_dates_a_moment_later_is_one(engine):
+    seconds = [{"issue": 1, "reopened_at": at(10, 0, it), "who": BEN} for it in (0, 1, 8)]
+    await insert(engine, {tables.issue: [issue(1), issue(2)], tables.reopening: [*seconds, seconds[1] | {"issue": 2}]})
+    found = await series(engine, "issues_reopened", Span(), edges=[at(10), at(10, 0, 1), at(11)])
+    assert [(p.bucket, p.count) for p in found] == [(0, 1), (1, 2)]
+
+
 async def test_who_reviewed_whose(engine):
     await insert(engine, REVIEWED)
     (point,) = await series(engine, "reviews", Span(), person="Cleo", group="label")
