@@ -168,8 +168,15 @@ class Telling:
 
 def join(table: sa.Table, one: Row, other: Row) -> Row:
     """Two rows about the same object as one; the order of the arguments does not matter."""
-    newer = other if "version" in one and other["version"] > one["version"] else one
-    return {name: rule(one[name], other[name]) if rule else newer[name] for name, rule in _RULES[table]}
+    if "version" in one:
+        whole = max(one, other, key=lambda row: row["version"])
+    else:
+        whole = min(one, other, key=_first) if table is tables.push else one
+    return {name: rule(one[name], other[name]) if rule else whole[name] for name, rule in _RULES[table]}
+
+
+def _first(push: Row) -> tuple[Value, ...]:
+    return push["received_at"], push["who"] is None, push["who"]
 
 
 def _project(
@@ -201,6 +208,7 @@ _PYTHON: Mapping[Join, Callable[[Value, Value], Value] | None] = {
     Join.KEY: _least,
     Join.LEAST: _least,
     Join.GREATEST: _greatest,
+    Join.FIRST: None,
     Join.STATE: None,
 }
 # Somebody may be in every project: whoever writes one locks the row until the end, so these come last.

@@ -28,6 +28,8 @@ class Join(enum.Enum):
     """The smaller one: the first time, or, of two that should be equal, always the same one."""
     GREATEST = "greatest"
     """The larger one: the last time."""
+    FIRST = "first"
+    """From the row with the smaller `received_at`."""
     STATE = "state"
     """All columns of this kind together, from the row with the greater `version`."""
 
@@ -78,9 +80,9 @@ def _version() -> sa.Column[Any]:
     return _joined(Join.STATE, "version", Bytes, null=False)
 
 
-def _who(name: str = "who") -> sa.Column[Any]:
+def _who() -> sa.Column[Any]:
     """The `identity` of whoever did it."""
-    return _joined(Join.LEAST, name, Big)
+    return _joined(Join.LEAST, "who", Big)
 
 
 delivery = sa.Table(
@@ -143,7 +145,7 @@ push = sa.Table(
     _key("before", Text),
     _key("after", Text),
     _joined(Join.LEAST, "received_at", UtcDateTime(), null=False),
-    _who(),
+    _joined(Join.FIRST, "who", Big),
     _joined(Join.GREATEST, "forced", sa.SmallInteger()),
     sa.Index("push_received", "project", "received_at"),
     sa.Index("push_who", "who", "received_at"),

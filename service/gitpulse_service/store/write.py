@@ -80,9 +80,7 @@ def _upsert(table: sa.Table, insert: postgresql.Insert | sqlite.Insert) -> sa.In
     """`INSERT … ON CONFLICT`, joining column by column; a row that has nothing new to say is not touched."""
     said = insert.excluded
     better = {
-        column: said["version"] > table.c["version"] if join is Join.STATE else _better(join, said[column.name], column)
-        for column in table.columns
-        if (join := column.info["join"]) is not Join.KEY
+        column: _better(join, said, column) for column in table.columns if (join := column.info["join"]) is not Join.KEY
     }
     if not better:
         return insert.on_conflict_do_nothing()
@@ -93,7 +91,13 @@ def _upsert(table: sa.Table, insert: postgresql.Insert | sqlite.Insert) -> sa.In
     )
 
 
-def _better(join: Join, new: sa.ColumnElement[Any], old: sa.Column[Any]) -> sa.ColumnElement[bool]:
+def _better(join: Join, said: sa.ColumnCollection[str, Any], column: sa.Column[Any]) -> sa.ColumnElement[bool]:
     """Whether the new row's value replaces the one that stands."""
-    known_at_last = sa.and_(old.is_(None), new.is_not(None))
-    return sa.or_(new > old if join is Join.GREATEST else new < old, known_at_last)
+    new, old, known = said[column.name], column, column.table.c
+    if join is Join.STATE:
+        return said["version"] > known["version"]
+    at_last = sa.or_(new > old if join is Join.GREATEST else new < old, sa.and_(old.is_(None), new.is_not(None)))
+    if join is Join.FIRST:
+        new_at, at = said["received_at"], known["received_at"]
+        return sa.or_(new_at < at, sa.and_(new_at == at, at_last))
+    return at_last

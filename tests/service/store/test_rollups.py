@@ -220,6 +220,16 @@ async def test_dropping_them_changes_no_answer(engine):
     assert await rollups.roll(engine, NOW) == 2
 
 
+@pytest.mark.parametrize("order", [(ANN, BEN), (BEN, ANN)])
+async def test_a_push_that_is_made_again_is_whose_it_was_first(engine, monkeypatch, order):
+    await insert(engine, {tables.push: [push("live", "a", "b", received_at=OLD, who=order[0])]})
+    await rollups.roll(engine, NOW)
+    await write(engine, tables.push, push("live", "a", "b", received_at=NOW, who=order[1]))
+    counted = await series(engine, "pushes", Span(), group="person")
+    assert [(it.group, it.count) for it in counted] == [(NAMES[order[0]], 1)]
+    assert counted == await without(engine, monkeypatch, "pushes", Span(), group="person")
+
+
 async def test_deleted_rows_are_touched_as_written_ones(engine):
     await insert(engine, {tables.push: [push("b", str(i), "x", received_at=OLD) for i in range(5)]})
     await rollups.roll(engine, NOW)

@@ -132,6 +132,20 @@ async def test_a_known_author_stays_and_a_redacted_one_goes(engine, order):
         assert list(found.scalars()) == ["ben@acme.example", "zoe@acme.example"]
 
 
+async def test_a_push_that_is_made_again_is_whose_it_was_first(engine):
+    content = body("push/two_commits")
+    told = [
+        envelope({**content, "user_id": user}, received_at=1_769_900_000_000 + user // 10, delivery_id=str(user))
+        for user in (7, 11)
+    ]
+    for order in itertools.permutations(told):
+        for batches in [[*order]], [[one] for one in order]:
+            await wipe(engine)
+            for batch in batches:
+                await write(engine, batch)
+            assert (await only(engine, tables.push))["who"] == keys.account(INSTANCE, 7)
+
+
 async def test_project_and_group_hook_both_firing_count_once(engine):
     for hook in ("project-hook", "group-hook"):
         await write(engine, deliveries("push/two_commits", "merge_request/merge", hook_id=hook))
