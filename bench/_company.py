@@ -23,7 +23,8 @@ from gitpulse_service.store import keys, people, rollups, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.facts import METRICS, SUMMARY
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.queries import Span, buckets, series, totals
+from gitpulse_service.store.queries import series, totals
+from gitpulse_service.store.spans import Span, buckets
 
 PEOPLE, TEAMS, PROJECTS = 200, 25, 100
 ACCOUNT, AUTHOR = 1_000, 2_000

@@ -38,6 +38,7 @@ from gitpulse_service.log.redis_log import GROUP, stream
 from gitpulse_service.store import keys, queries, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
+from gitpulse_service.store.spans import Span
 from harness.processes import SCRIPTS, answers, free_port, running
 from harness.redis import redis_server
 from harness.sender import Delivery, Sender
@@ -227,7 +228,7 @@ class Casualties:
             raw = tables.delivery.c
             found = await connection.execute(sa.select(raw.delivery_id).where(raw.delivery_id.startswith(f"{number}-")))
             stored = [row.delivery_id for row in found]
-        span = queries.Span(None, None)
+        span = Span(None, None)
         pushes = commits = 0
         for hook in range(HOOKS):
             of = [keys.project(_INSTANCE, _project(number, hook))]

@@ -25,6 +25,7 @@ from gitpulse_service.store import people, queries, rollups
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.facts import METRICS
 from gitpulse_service.store.migrate import migrate
+from gitpulse_service.store.spans import Span, buckets
 from gitpulse_service.store.write import apply
 from gitpulse_service.worker.fetcher import Fetcher
 from gitpulse_sim.deliver import Answer
@@ -176,7 +177,7 @@ class _History:
         true: dict[int, dict[str, list[Fact]]] = {}
         known = {one.gitlab_id: one.key for one in await queries.projects(self.engine)}
         now, random = self.world.clock.now(), self.random
-        spans = [queries.Span(), *(self._span(now) for _ in range(3))]
+        spans = [Span(), *(self._span(now) for _ in range(3))]
         for span in spans:
             end = span.end or datetime.now(UTC)
             for project in self.world.projects.values():
@@ -201,15 +202,15 @@ class _History:
                     self.said.append(_difference(f"{name} {span} {group} {whose} bots={bots}", ours, truth))
         return self.said
 
-    def _span(self, now: datetime) -> queries.Span:
+    def _span(self, now: datetime) -> Span:
         ends = sorted(now - timedelta(seconds=self.random.uniform(-1e5, 40 * 86_400)) for _ in range(2))
-        return queries.Span(*(end.replace(microsecond=0) for end in ends))
+        return Span(*(end.replace(microsecond=0) for end in ends))
 
-    def _edges(self, span: queries.Span, metric: Any) -> list[datetime] | None:
+    def _edges(self, span: Span, metric: Any) -> list[datetime] | None:
         if span.start is None or metric.as_of or self.random.random() < 0.3:
             return None
         zone = ZoneInfo(self.random.choice((*ZONES, "Pacific/Chatham")))
-        return queries.buckets(span, self.random.choice(("day", "week", "month", "quarter", "year")), zone)
+        return buckets(span, self.random.choice(("day", "week", "month", "quarter", "year")), zone)
 
 
 NAMES = ("Ann A.", "Moana", "Björn Åkesson", "CI Bot")
@@ -222,7 +223,7 @@ class _Asked:
         self,
         world: World,
         metric: Any,
-        span: queries.Span,
+        span: Span,
         edges: Sequence[datetime] | None,
         group: str | None,
         whose: Mapping[str, str],

@@ -17,7 +17,7 @@ from gitpulse_service.dashboard.door import Viewer
 from gitpulse_service.metrics_api import models, numbers
 from gitpulse_service.metrics_api.caller import Caller
 from gitpulse_service.metrics_api.questions import Bucket, Group, Question, Text, Whose
-from gitpulse_service.store.objects import Whose as Filters
+from gitpulse_service.store.queries import Whose as Filters
 from gitpulse_service.store.spans import Span, midnight
 
 RANGES = {"7d": 7, "30d": 30, "90d": 90, "1y": 365}

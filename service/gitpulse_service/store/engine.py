@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gitpulse_service.errors import StoreRefused, StoreUnavailable
@@ -86,6 +86,22 @@ def store_errors(engine: AsyncEngine) -> Iterator[None]:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, sa.exc.TimeoutError) as error:
         # asyncpg's own: raised bare while connecting, for example for a wrong password
         raise StoreUnavailable(f"{_name(engine)} cannot be reached: {_one_line(error)}") from error
+
+
+@contextlib.asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection to read with. Raises StoreUnavailable."""
+    with store_errors(engine):
+        async with engine.connect() as connection:
+            yield connection
+
+
+@contextlib.asynccontextmanager
+async def writing(engine: AsyncEngine, **options: Any) -> AsyncIterator[AsyncConnection]:  # noqa: ANN401 -- SQLAlchemy's
+    """One transaction: all that is written within or nothing. Raises StoreUnavailable, StoreRefused."""
+    with store_errors(engine):
+        async with engine.execution_options(gitpulse_writes=True, **options).begin() as connection:
+            yield connection
 
 
 def _is_content(error: sa.exc.DBAPIError) -> bool:

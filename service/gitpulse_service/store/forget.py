@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gitpulse_service.errors import ServiceError
 from gitpulse_service.events.privacy import pseudonym
 from gitpulse_service.store import keys
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading, writing
 from gitpulse_service.store.people import FORGOTTEN, attribution, drop, keeps_emails, lock
 from gitpulse_service.store.roster import alias
 from gitpulse_service.store.tables import delivery, identity
@@ -69,10 +69,9 @@ async def find(engine: AsyncEngine, who: str) -> Known:
     whose, i = attribution(), identity.c
     query = sa.select(i.id, i.name, i.email, i.username, i.name_key, i.email_key, i.username_key, whose.c.person)
     query = query.join_from(identity, whose, whose.c.identity == i.id).where(i.version < FORGOTTEN).order_by(i.id)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            rows = (await connection.execute(query)).all()
-            aliases = (await connection.execute(sa.select(alias.c.kind, alias.c.value, alias.c.person))).all()
+    async with reading(engine) as connection:
+        rows = (await connection.execute(query)).all()
+        aliases = (await connection.execute(sa.select(alias.c.kind, alias.c.value, alias.c.person))).all()
     direct = [row for row in rows if wanted in (row.name_key, row.email_key, row.username_key)]
     persons = {row.person for row in direct if row.person} | {
         person for _, value, person in aliases if wanted in (value, keys.fold(person))
@@ -95,16 +94,15 @@ async def forget(engine: AsyncEngine, known: Known, *, erase: bool) -> dict[str,
     Without `erase` the identities stay together under a pseudonym. Raises StoreUnavailable.
     """
     deliveries = await _drop_deliveries(engine, known.mentions())  # first: the names are gone afterwards
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            await lock(connection)
-            ids = {row.id for row in known.identities} | known.keys()
-            pseudonym = await _pseudonym(connection, ids, known.names)
-            shown = "" if erase else pseudonym
-            await _blank(connection, ids, shown)
-            again = sa.update(identity).where(identity.c.version == FORGOTTEN, identity.c.name == pseudonym)
-            await connection.execute(again.values(name=shown))
-            sources = await drop(connection, known.person)
+    async with writing(engine) as connection:
+        await lock(connection)
+        ids = {row.id for row in known.identities} | known.keys()
+        pseudonym = await _pseudonym(connection, ids, known.names)
+        shown = "" if erase else pseudonym
+        await _blank(connection, ids, shown)
+        again = sa.update(identity).where(identity.c.version == FORGOTTEN, identity.c.name == pseudonym)
+        await connection.execute(again.values(name=shown))
+        sources = await drop(connection, known.person)
     return {"identities": len(known.identities), "deliveries": deliveries, "sources": sources, "now": shown}
 
 
@@ -112,14 +110,13 @@ async def stay_forgotten(engine: AsyncEngine) -> int:
     """Forgets what has come under an e-mail address that is forgotten, and a new name. Raises StoreUnavailable."""
     i = identity.c
     query = sa.select(i.id, i.name, i.email, i.version).where(sa.or_(i.email != "", i.version == FORGOTTEN))
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            rows = (await connection.execute(query)).all()
-            gone = {row.id: row.name for row in rows if row.version == FORGOTTEN}
-            back = {row.id: keys.author(None, keys.fold(row.email)) for row in rows if row.version != FORGOTTEN}
-            again = {key: gone[mark] for key, mark in back.items() if mark in gone}
-            for shown in set(again.values()):
-                await _blank(connection, [key for key in again if again[key] == shown], shown)
+    async with writing(engine) as connection:
+        rows = (await connection.execute(query)).all()
+        gone = {row.id: row.name for row in rows if row.version == FORGOTTEN}
+        back = {row.id: keys.author(None, keys.fold(row.email)) for row in rows if row.version != FORGOTTEN}
+        again = {key: gone[mark] for key, mark in back.items() if mark in gone}
+        for shown in set(again.values()):
+            await _blank(connection, [key for key in again if again[key] == shown], shown)
     return len(again)
 
 
@@ -142,11 +139,10 @@ async def _drop_deliveries(engine: AsyncEngine, mentions: re.Pattern[str]) -> in
     key, every = sa.tuple_(*columns), sa.select(*columns, delivery.c.body).order_by(*columns).limit(CHUNK)
     dropped, query = 0, every
     while True:
-        with store_errors(engine):
-            async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-                rows = (await connection.execute(query)).all()
-                found = [tuple(row[:-1]) for row in rows if mentions.search((row[-1] or b"").decode(errors="replace"))]
-                await connection.execute(sa.delete(delivery).where(key.in_(found)))
+        async with writing(engine) as connection:
+            rows = (await connection.execute(query)).all()
+            found = [tuple(row[:-1]) for row in rows if mentions.search((row[-1] or b"").decode(errors="replace"))]
+            await connection.execute(sa.delete(delivery).where(key.in_(found)))
         dropped += len(found)
         if len(rows) < CHUNK:
             return dropped

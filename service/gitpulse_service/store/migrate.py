@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import writing
 
 _LOCK = 0x6769_7470_756C_7365
 """PostgreSQL advisory lock that one migrating process holds: "gitpulse"."""
@@ -15,11 +15,10 @@ _LOCK = 0x6769_7470_756C_7365
 
 async def migrate(engine: AsyncEngine) -> None:
     """Runs the migrations that are missing, in one transaction. Raises StoreUnavailable."""
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            if engine.dialect.name == "postgresql":  # SQLite's write transaction is a lock already
-                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            await connection.run_sync(_upgrade)
+    async with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":  # SQLite's write transaction is a lock already
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        await connection.run_sync(_upgrade)
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -16,17 +16,8 @@ from gitpulse_service.store.dialects import among
 from gitpulse_service.store.engine import store_errors
 from gitpulse_service.store.facts import AS_OF, BOTS, METRICS, ZEROS, Metric
 from gitpulse_service.store.people import attribution, members
-from gitpulse_service.store.queries import Span, names
-
-
-class Whose(TypedDict, total=False):
-    """What `queries` takes too: whose facts; without, everybody's."""
-
-    projects: Collection[int] | None
-    """Their keys."""
-    team: str | None
-    person: str | None
-    bots: bool
+from gitpulse_service.store.queries import Whose, names
+from gitpulse_service.store.spans import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gitpulse_service.contract import Person, Team
 from gitpulse_service.events.privacy import without_emails
 from gitpulse_service.store import keys
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading, writing
 from gitpulse_service.store.roster import Handle, Resolved, alias, bot, member, resolve, roster
 from gitpulse_service.store.tables import identity
 
@@ -68,9 +68,8 @@ async def teams_of(engine: AsyncEngine, handles: Sequence[Handle]) -> frozenset[
     """The teams of whom the first of these handles stands for that the map knows. Raises StoreUnavailable."""
     a, m = alias.c, member.c
     query = sa.select(a.kind, a.value, a.person, m.team).outerjoin(member, m.person == a.person)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            rows = (await connection.execute(query.where(sa.tuple_(a.kind, a.value).in_(handles)))).all()
+    async with reading(engine) as connection:
+        rows = (await connection.execute(query.where(sa.tuple_(a.kind, a.value).in_(handles)))).all()
     person = next((row.person for it in handles for row in rows if (row.kind, row.value) == it), None)
     return frozenset(row.team for row in rows if row.person == person and row.team is not None)
 
@@ -80,16 +79,13 @@ async def replace(engine: AsyncEngine, source: str, teams: Sequence[Team]) -> Re
 
     Who is forgotten stays so. Returns the whole map, with what is claimed twice. Raises StoreUnavailable.
     """
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            await lock(connection)
-            gone = await _forgotten(connection)
-            if not keeps_emails(engine):
-                teams = msgspec.json.decode(without_emails(msgspec.json.encode(teams)), type=_MAPS)
-            known = [
-                _without(it, lambda p: any(keys.author(None, keys.fold(e)) in gone for e in p.emails)) for it in teams
-            ]
-            return await _change(connection, {source: known})
+    async with writing(engine) as connection:
+        await lock(connection)
+        gone = await _forgotten(connection)
+        if not keeps_emails(engine):
+            teams = msgspec.json.decode(without_emails(msgspec.json.encode(teams)), type=_MAPS)
+        known = [_without(it, lambda p: any(keys.author(None, keys.fold(e)) in gone for e in p.emails)) for it in teams]
+        return await _change(connection, {source: known})
 
 
 def keeps_emails(engine: AsyncEngine) -> bool:
@@ -116,9 +112,8 @@ async def lock(connection: AsyncConnection) -> None:
 
 async def whole(engine: AsyncEngine) -> Resolved:
     """The map of all sources together. Raises StoreUnavailable."""
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            return resolve(await _maps(connection))
+    async with reading(engine) as connection:
+        return resolve(await _maps(connection))
 
 
 def _without(team: Team, gone: Callable[[Person], bool]) -> Team:

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gitpulse_service.store import rollups
 from gitpulse_service.store.dialects import Many, among, edge_before, gathered
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.facts import AS_OF, BOTS, METRICS, By, Metric
 from gitpulse_service.store.people import attribution, members
-from gitpulse_service.store.spans import Span, buckets
+from gitpulse_service.store.spans import Span
 from gitpulse_service.store.tables import UtcDateTime, identity, project
 
-__all__ = [
-    "Group",
-    "Point",
-    "Project",
-    "Span",
-    "buckets",
-    "distribution",
-    "find_projects",
-    "names",
-    "projects",
-    "series",
-    "totals",
-]
-
 Group = Literal["project", "person", "team", "label"]
+
+
+class Whose(TypedDict, total=False):
+    """Whose facts; without, everybody's."""
+
+    projects: Collection[int] | None
+    """Their keys."""
+    team: str | None
+    person: str | None
+    bots: bool
+
 
 _PERCENTILES = (50, 75, 90, 95)
 
@@ -114,25 +110,19 @@ async def series(
     metric: str,
     span: Span,
     *,
-    projects: Collection[int] | None = None,
-    team: str | None = None,
-    person: str | None = None,
-    bots: bool = True,
     edges: Sequence[datetime] | None = None,
     group: Group | None = None,
+    **whose: Unpack[Whose],
 ) -> list[Point]:
     """One metric's facts in the span, by bucket and group; only those that have facts. Raises StoreUnavailable.
 
-    Bucket `i` is `[edges[i], edges[i + 1])`. `projects` are keys; without, all.
+    Bucket `i` is `[edges[i], edges[i + 1])`.
     """
     it = METRICS[metric]
     cuts = [edge.astimezone(UTC) for edge in edges or ()]
     if cuts:
         span = Span(max(span.start or cuts[0], cuts[0]), min(span.end or cuts[-1], cuts[-1]))
-    async with _reading(engine) as connection:
-        asked, values = await _question(connection, [it], span, cuts, group, projects, team, person, bots=bots)
-        rows = await connection.execute(_statement([it], asked), values)
-        points = [_point(it, row, cuts, group) for row in rows]
+    points = [_point(it, row, cuts, group) for row in await _figures(engine, [it], span, whose, cuts, group)]
     return sorted(points, key=lambda it: (it.bucket or 0, it.group is None, it.group))
 
 
@@ -140,37 +130,18 @@ async def totals(
     engine: AsyncEngine,
     metrics: Collection[str],
     span: Span,
-    *,
-    projects: Collection[int] | None = None,
-    team: str | None = None,
-    person: str | None = None,
-    bots: bool = True,
+    **whose: Unpack[Whose],
 ) -> dict[str, Point]:
     """What `series` says without buckets and groups, for several metrics at once. Raises StoreUnavailable."""
-    them = [METRICS[name] for name in metrics]
-    async with _reading(engine) as connection:
-        asked, values = await _question(connection, them, span, (), None, projects, team, person, bots=bots)
-        rows = (await connection.execute(_statement(them, asked), values)).all() if them else []
+    rows = await _figures(engine, [METRICS[name] for name in metrics], span, whose) if metrics else []
     found = {row.metric: _point(METRICS[row.metric], row, (), None) for row in rows}
     return {name: found.get(name, Point(None, None, 0)) for name in metrics}
 
 
-async def distribution(
-    engine: AsyncEngine,
-    metric: str,
-    span: Span,
-    *,
-    projects: Collection[int] | None = None,
-    team: str | None = None,
-    person: str | None = None,
-    bots: bool = True,
-) -> list[tuple[int, int]]:
+async def distribution(engine: AsyncEngine, metric: str, span: Span, **whose: Unpack[Whose]) -> list[tuple[int, int]]:
     """Each value of one metric's facts in growing order, and how often it occurs. Raises StoreUnavailable."""
-    it = METRICS[metric]
-    async with _reading(engine) as connection:
-        asked, values = await _question(connection, [it], span, (), None, projects, team, person, bots=bots)
-        rows = await connection.execute(_statement([it], asked), values)
-        return [each for row in rows for each in sorted(zip(row.sizes, row.ns, strict=True))]
+    rows = await _figures(engine, [METRICS[metric]], span, whose)
+    return [each for row in rows for each in sorted(zip(row.sizes, row.ns, strict=True))]
 
 
 async def _projects(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list[Project]:
@@ -180,47 +151,48 @@ async def _projects(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list
         .where(wanted)
         .order_by(c.path, c.instance, c.gitlab_id)
     )
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            return [Project(*row) for row in await connection.execute(query)]
+    async with reading(engine) as connection:
+        return [Project(*row) for row in await connection.execute(query)]
 
 
-@asynccontextmanager
-async def _reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection whose statements all see the same moment."""
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                await connection.execution_options(isolation_level="REPEATABLE READ")
-            yield connection
+async def _figures(
+    engine: AsyncEngine,
+    metrics: Sequence[Metric],
+    span: Span,
+    whose: Whose,
+    edges: Sequence[datetime] = (),
+    group: Group | None = None,
+) -> Sequence[sa.Row[Any]]:
+    """One row for each metric, bucket and group that has facts: metric, bucket, group, sizes, ns."""
+    async with reading(engine) as connection:
+        if engine.dialect.name == "postgresql":  # all statements are to see the same moment, as in SQLite they do
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+        asked, values = await _question(connection, metrics, span, whose, edges, group)
+        statement = sa.union_all(*(_statement(it, asked) for it in metrics))
+        return (await connection.execute(statement, values)).all()
 
 
 async def _question(
     connection: AsyncConnection,
     metrics: Sequence[Metric],
     span: Span,
+    whose: Whose,
     edges: Sequence[datetime],
     group: Group | None,
-    projects: Collection[int] | None,
-    team: str | None,
-    person: str | None,
-    *,
-    bots: bool,
 ) -> tuple[_Question, rollups.Values]:
     """Looks up whose identities are asked for, and what is rolled up."""
-    named = names()
+    named, of, bots, projects = names().c, members().c, whose.get("bots", True), whose.get("projects")
     values: rollups.Values = {AS_OF.key: span.end or datetime.now(UTC), "edges": edges}
-    whose = sa.select(named.c.identity)
-    if team is not None:
-        of = members()
-        whose = whose.where(named.c.person.in_(sa.select(of.c.person).where(of.c.team == team)))
-    if person is not None:
-        whose = whose.where(named.c.name == person)
-    if team is not None or person is not None:
-        values["people"] = (await connection.execute(whose)).scalars().all()
+    theirs: list[sa.ColumnElement[bool]] = []
+    if (team := whose.get("team")) is not None:
+        theirs.append(named.person.in_(sa.select(of.person).where(of.team == team)))
+    if (person := whose.get("person")) is not None:
+        theirs.append(named.name == person)
+    if theirs:
+        values["people"] = (await connection.scalars(sa.select(named.identity).where(*theirs))).all()
     if not bots or any(it.knows_bots for it in metrics):
         every = attribution().c
-        values["bots"] = (await connection.execute(sa.select(every.identity).where(every.bot == 1))).scalars().all()
+        values["bots"] = (await connection.scalars(sa.select(every.identity).where(every.bot == 1))).all()
     facts = rollups.part("facts", values, span, projects)
     without_bots = not bots and bool(values["bots"])
     asked = _Question(facts, (), bool(edges), group, "people" in values, without_bots)
@@ -239,13 +211,8 @@ def names() -> sa.Subquery:
     return sa.select(of.c.identity, of.c.person, name).join(identity, i.id == of.c.identity).subquery("names")
 
 
-def _statement(metrics: Iterable[Metric], asked: _Question) -> sa.CompoundSelect[Any]:
-    """One row for each metric, bucket and group that has facts: metric, bucket, group, sizes, ns."""
-    return sa.union_all(*(_figures(it, asked) for it in metrics))
-
-
 @lru_cache(maxsize=512)  # 90 KB each; to build one takes longer than many answers
-def _figures(metric: Metric, asked: _Question) -> sa.Select[Any]:
+def _statement(metric: Metric, asked: _Question) -> sa.Select[Any]:
     """What `_tally` says, with a list for each bucket and group: window functions take twice as long to find a rank."""
     t = _tally(metric, asked).c
     what = sa.literal(metric.name, sa.Text()).label("metric")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gitpulse_service.errors import StoreRefused, Undecodable
 from gitpulse_service.events.decode import Event, decode
 from gitpulse_service.events.envelope import Envelope
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.tables import delivery
 from gitpulse_service.store.write import apply
 
@@ -42,9 +42,8 @@ async def recompute(
     """
     progress, after = Progress(since or _EARLIEST), (since or _EARLIEST, "", "")
     while True:
-        with store_errors(engine):
-            async with engine.connect() as connection:
-                rows = await _next(connection, after, events, size)
+        async with reading(engine) as connection:
+            rows = await _next(connection, after, events, size)
         if not rows:
             return
         batch, left_out = [], 0

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gitpulse_service.store import tables
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import writing
 from gitpulse_service.store.rollups import DATED, clear
 from gitpulse_service.store.rows import moment_of
 from gitpulse_service.store.spans import day_start
@@ -61,25 +61,23 @@ async def make_days(engine: AsyncEngine, now: datetime) -> None:
         return
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     days = {_name(day): day for ahead in range(DAYS_AHEAD + 1) if (day := today + timedelta(days=ahead))}
-    with store_errors(engine):
-        async with engine.begin() as connection:
-            if days.keys() <= await _made(connection):
-                return
-            await connection.execute(sa.text("LOCK TABLE delivery"))  # another worker may be at it too
-            for name in sorted(days.keys() - await _made(connection)):
-                day, end = days[name], days[name] + timedelta(days=1)
-                theirs = sa.select(_REST.c.hook_id).where(_REST.c.received_at >= day, _REST.c.received_at < end)
-                if (await connection.execute(theirs.limit(1))).first() is None:  # else PostgreSQL refuses
-                    bounds = f"FROM ('{day}') TO ('{end}')"
-                    await connection.execute(sa.text(f"CREATE TABLE {name} PARTITION OF delivery FOR VALUES {bounds}"))
+    async with writing(engine) as connection:
+        if days.keys() <= await _made(connection):
+            return
+        await connection.execute(sa.text("LOCK TABLE delivery"))  # another worker may be at it too
+        for name in sorted(days.keys() - await _made(connection)):
+            day, end = days[name], days[name] + timedelta(days=1)
+            theirs = sa.select(_REST.c.hook_id).where(_REST.c.received_at >= day, _REST.c.received_at < end)
+            if (await connection.execute(theirs.limit(1))).first() is None:  # else PostgreSQL refuses
+                bounds = f"FROM ('{day}') TO ('{end}')"
+                await connection.execute(sa.text(f"CREATE TABLE {name} PARTITION OF delivery FOR VALUES {bounds}"))
 
 
 async def _drop_days(engine: AsyncEngine, before: datetime) -> None:
-    with store_errors(engine):
-        async with engine.begin() as connection:
-            for name in await _made(connection):
-                if name < _name(before):
-                    await connection.execute(sa.text(f"DROP TABLE {name}"))
+    async with writing(engine) as connection:
+        for name in await _made(connection):
+            if name < _name(before):
+                await connection.execute(sa.text(f"DROP TABLE {name}"))
 
 
 async def _made(connection: AsyncConnection) -> set[str]:
@@ -94,12 +92,11 @@ async def _delete(engine: AsyncEngine, table: sa.Table, old: sa.ColumnElement[bo
     key = sa.tuple_(*table.primary_key.columns)
     chunk = sa.select(*table.primary_key.columns).where(old).limit(CHUNK)
     forgotten = 0
-    with store_errors(engine):
-        while True:
-            async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-                result = await connection.execute(sa.delete(table).where(key.in_(chunk)))
-                if result.rowcount and table in DATED:
-                    await clear(connection)
-            forgotten += result.rowcount
-            if result.rowcount < CHUNK:
-                return forgotten
+    while True:
+        async with writing(engine) as connection:
+            result = await connection.execute(sa.delete(table).where(key.in_(chunk)))
+            if result.rowcount and table in DATED:
+                await clear(connection)
+        forgotten += result.rowcount
+        if result.rowcount < CHUNK:
+            return forgotten

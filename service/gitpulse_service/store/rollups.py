@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gitpulse_service.store import roster, tables
 from gitpulse_service.store.dialects import Many, among, edge_before
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading, writing
 from gitpulse_service.store.facts import AS_OF, BY_BOTH, DAWN, METRICS, By, Metric
 from gitpulse_service.store.spans import Span, day_start, midnight
 from gitpulse_service.store.tables import Text, UtcDateTime
@@ -238,27 +238,26 @@ async def roll(engine: AsyncEngine, now: datetime | None = None, seconds: float 
     Returns how many projects were behind. Raises StoreUnavailable.
     """
     settled, give_up = (now or datetime.now(UTC)) - SETTLED, monotonic() + seconds
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            zones = {"UTC", *(await connection.execute(sa.select(roster.team.c.time_zone))).scalars()}
-            every = (await connection.execute(sa.select(tables.project.c.id).order_by(tables.project.c.id))).scalars()
-            until = await _until(connection, None)
-        ends = {zone: day_start(settled, ZoneInfo(zone)) for zone in sorted(zones)}
-        behind = {of: max(end - _start(until, of, zone) for zone, end in ends.items()) for of in every}
-        long = [[of] for of, lag in behind.items() if lag > _LONG]
-        short = [of for of, lag in behind.items() if timedelta() < lag <= _LONG]
-        chunks = [*(short[i : i + _PROJECTS_AT_ONCE] for i in range(0, len(short), _PROJECTS_AT_ONCE)), *long]
-        for chunk in chunks:
-            await _roll(engine, chunk, ends)
-            if monotonic() > give_up:
-                break
+    async with reading(engine) as connection:
+        zones = {"UTC", *(await connection.execute(sa.select(roster.team.c.time_zone))).scalars()}
+        every = (await connection.execute(sa.select(tables.project.c.id).order_by(tables.project.c.id))).scalars()
+        until = await _until(connection, None)
+    ends = {zone: day_start(settled, ZoneInfo(zone)) for zone in sorted(zones)}
+    behind = {of: max(end - _start(until, of, zone) for zone, end in ends.items()) for of in every}
+    long = [[of] for of, lag in behind.items() if lag > _LONG]
+    short = [of for of, lag in behind.items() if timedelta() < lag <= _LONG]
+    chunks = [*(short[i : i + _PROJECTS_AT_ONCE] for i in range(0, len(short), _PROJECTS_AT_ONCE)), *long]
+    for chunk in chunks:
+        await _roll(engine, chunk, ends)
+        if monotonic() > give_up:
+            break
     return sum(map(len, chunks))
 
 
 async def _roll(engine: AsyncEngine, projects: Sequence[int], ends: Mapping[str, datetime]) -> None:
     """Brings these projects to the end of each zone, all from one moment of the store."""
     options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-    async with engine.execution_options(gitpulse_writes=True, **options).begin() as connection:
+    async with writing(engine, **options) as connection:
         await _lock(connection)  # before the transaction sees anything
         until = await _until(connection, projects)
         now_until = []

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from gitpulse_service.store import rollups
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading, writing
 from gitpulse_service.store.rows import Row
 from gitpulse_service.store.tables import commit, project, push, release, todo
 
@@ -70,9 +70,8 @@ async def waiting(engine: AsyncEngine, instance: str, *, but: Collection[int | s
         .order_by(urgency, sa.case((urgency < 2, c.since)), commit.c.committed_at.desc(), c.project, c.kind, c.item)
         .limit(limit)
     )
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            rows = (await connection.execute(query)).all()
+    async with reading(engine) as connection:
+        rows = (await connection.execute(query)).all()
     return [Task(*row[:-1]) for row in rows if row[-1] == rows[0][-1]]
 
 
@@ -83,9 +82,8 @@ async def backlog(engine: AsyncEngine, *, kinds: str = "%", hook_id: str | None 
     )
     if hook_id is not None:
         query = query.where(todo.c.hook_id == hook_id)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            return {row.kind: row.waiting for row in await connection.execute(query)}
+    async with reading(engine) as connection:
+        return {row.kind: row.waiting for row in await connection.execute(query)}
 
 
 async def doubt(engine: AsyncEngine, instance: str) -> None:
@@ -106,25 +104,22 @@ async def _look(engine: AsyncEngine, *which: sa.ColumnElement[bool]) -> None:
     c = commit.c
     known = sa.exists().where(todo.c.project == c.project, todo.c.kind == "refs", todo.c.item == c.sha)
     rows = sa.select(c.project, sa.literal("refs"), c.sha, sa.literal(""), c.seen_at).where(*which, ~known).limit(1000)
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            await connection.execute(sa.insert(todo).from_select([column.name for column in todo.columns], rows))
+    async with writing(engine) as connection:
+        await connection.execute(sa.insert(todo).from_select([column.name for column in todo.columns], rows))
 
 
 async def sample(engine: AsyncEngine, instance: str, projects: int, since: datetime) -> list[int]:
     """GitLab's ids of some projects of which something was heard since. Raises StoreUnavailable."""
     c = project.c
     query = sa.select(c.gitlab_id).where(c.instance == instance, c.last_event_at >= since)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            return list(await connection.scalars(query.order_by(sa.func.random()).limit(projects)))
+    async with reading(engine) as connection:
+        return list(await connection.scalars(query.order_by(sa.func.random()).limit(projects)))
 
 
 async def forget(engine: AsyncEngine, before: datetime) -> None:
     """Gives up what nobody could be asked about for so long. Raises StoreUnavailable."""
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            await connection.execute(sa.delete(todo).where(todo.c.since < before))
+    async with writing(engine) as connection:
+        await connection.execute(sa.delete(todo).where(todo.c.since < before))
 
 
 # --- within the transaction that writes an answer ---------------------------------------------------------------------

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gitpulse_service.errors import StoreRefused, StoreUnavailable, WrongToken
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading, writing
 from gitpulse_service.store.tables import Bytes, Text, UtcDateTime
 
 PREFIX = "gpt_"
@@ -97,17 +97,15 @@ async def revoke(engine: AsyncEngine, name: str) -> None:
 async def _select(engine: AsyncEngine, wanted: sa.ColumnElement[bool]) -> list[Token]:
     c = token.c
     query = sa.select(c.name, c.teams, c.created_at, c.expires_at, c.used_at).where(wanted).order_by(c.name)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            rows = (await connection.execute(query)).all()
+    async with reading(engine) as connection:
+        rows = (await connection.execute(query)).all()
     return [Token(name, None if teams is None else frozenset(json.loads(teams)), *at) for name, teams, *at in rows]
 
 
 async def write(engine: AsyncEngine, statement: sa.Executable) -> int:
     """Executes it in a transaction of its own; how many rows it was. Raises StoreUnavailable, StoreRefused."""
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            return int((await connection.execute(statement)).rowcount)
+    async with writing(engine) as connection:
+        return int((await connection.execute(statement)).rowcount)
 
 
 def hashed(secret: str) -> bytes:

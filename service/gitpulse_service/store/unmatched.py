@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.people import FORGOTTEN, attribution
 from gitpulse_service.store.roster import alias
 from gitpulse_service.store.tables import BASE, commit, identity
@@ -61,13 +61,12 @@ async def unmatched(engine: AsyncEngine, limit: int = 100) -> list[Unmatched]:
         .order_by(total.desc(), i.id)
         .limit(limit)
     )
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            suggest = _suggester([tuple(row) for row in await connection.execute(sa.select(alias))])
-            return [
-                Unmatched(key, name, email, username, int(made), int(other), suggest(name, email, username))
-                for key, name, email, username, made, other in await connection.execute(query)
-            ]
+    async with reading(engine) as connection:
+        suggest = _suggester([tuple(row) for row in await connection.execute(sa.select(alias))])
+        return [
+            Unmatched(key, name, email, username, int(made), int(other), suggest(name, email, username))
+            for key, name, email, username, made, other in await connection.execute(query)
+        ]
 
 
 def _suggester(aliases: list[tuple[str, str, str]]) -> Callable[[str | None, str | None, str | None], dict[str, str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gitpulse_service.events.decode import Event
 from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.store import rollups
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import writing
 from gitpulse_service.store.people import keeps_emails
 from gitpulse_service.store.rows import Rows
 from gitpulse_service.store.tables import Join
@@ -32,14 +31,6 @@ async def apply(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | Non
 def told(engine: AsyncEngine, batch: Iterable[tuple[Envelope, Event | None]]) -> Rows:
     """What the tables are to say, as this store is set up."""
     return rows_of(batch, keep_emails=keeps_emails(engine))
-
-
-@contextlib.asynccontextmanager
-async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction: all that is written within or nothing. Raises StoreUnavailable, StoreRefused."""
-    with store_errors(engine):
-        async with engine.execution_options(gitpulse_writes=True).begin() as connection:
-            yield connection
 
 
 async def put(connection: AsyncConnection, rows: Rows) -> None:
@@ -93,11 +84,13 @@ def _upsert(table: sa.Table, insert: postgresql.Insert | sqlite.Insert) -> sa.In
 
 def _better(join: Join, said: sa.ColumnCollection[str, Any], column: sa.Column[Any]) -> sa.ColumnElement[bool]:
     """Whether the new row's value replaces the one that stands."""
-    new, old, known = said[column.name], column, column.table.c
+    own = "version" if join is Join.STATE else column.name
+    new: sa.ColumnElement[Any] = said[own]
+    old: sa.ColumnElement[Any] = column.table.c[own]
     if join is Join.STATE:
-        return said["version"] > known["version"]
-    at_last = sa.or_(new > old if join is Join.GREATEST else new < old, sa.and_(old.is_(None), new.is_not(None)))
+        return new > old
+    better = sa.or_(new > old if join is Join.GREATEST else new < old, sa.and_(old.is_(None), new.is_not(None)))
     if join is Join.FIRST:
-        new_at, at = said["received_at"], known["received_at"]
-        return sa.or_(new_at < at, sa.and_(new_at == at, at_last))
-    return at_last
+        new, old = said["received_at"], column.table.c["received_at"]
+        return sa.or_(new < old, sa.and_(new == old, better))
+    return better

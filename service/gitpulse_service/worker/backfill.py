@@ -28,9 +28,10 @@ from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.live import Live
 from gitpulse_service.store import keys, todo
 from gitpulse_service.store.compare import differing
+from gitpulse_service.store.engine import writing
 from gitpulse_service.store.rows import Batch
 from gitpulse_service.store.tables import todo as todo_table
-from gitpulse_service.store.write import put, told, writing
+from gitpulse_service.store.write import put, told
 from gitpulse_service.worker.gitlab_api import PAGE, GitLab
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,9 @@ from gitpulse_service.log.backfills import Backfills
 from gitpulse_service.log.live import Live
 from gitpulse_service.store import todo
 from gitpulse_service.store.compare import differing
+from gitpulse_service.store.engine import writing
 from gitpulse_service.store.todo import Task
-from gitpulse_service.store.write import put, told, writing
+from gitpulse_service.store.write import put, told
 from gitpulse_service.worker.backfill import Backfiller
 from gitpulse_service.worker.completion import KINDS, Answer, Asking
 from gitpulse_service.worker.gitlab_api import GitLab

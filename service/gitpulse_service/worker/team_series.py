@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gitpulse_service import metrics
 from gitpulse_service.errors import StoreUnavailable
 from gitpulse_service.store import queries
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.roster import team
 from gitpulse_service.store.spans import Span
 
@@ -42,9 +42,8 @@ async def keep(engine: AsyncEngine, most: int) -> None:
 async def export(engine: AsyncEngine, most: int) -> None:
     """Puts the series, at most so many, in the place of those before. Raises StoreUnavailable."""
     now = datetime.now(UTC).replace(microsecond=0)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            teams = sorted((await connection.execute(sa.select(team.c.name))).scalars())
+    async with reading(engine) as connection:
+        teams = sorted((await connection.execute(sa.select(team.c.name))).scalars())
     found: dict[tuple[str, str], float] = {}
     for metric in (*COUNTED, *MEASURED):
         points = {it.group: it for it in await queries.series(engine, metric, Span(now - SPAN, now), group="team")}

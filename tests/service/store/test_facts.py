@@ -13,7 +13,8 @@ import pytest
 
 from gitpulse_service.store import tables
 from gitpulse_service.store.facts import METRICS, ZEROS
-from gitpulse_service.store.queries import Span, series
+from gitpulse_service.store.queries import series
+from gitpulse_service.store.spans import Span
 from harness.company import (
     ANN,
     BEN,

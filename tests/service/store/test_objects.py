@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from gitpulse_service.store import objects, tables
 from gitpulse_service.store.facts import METRICS
-from gitpulse_service.store.queries import Span, distribution, series, totals
+from gitpulse_service.store.queries import distribution, series, totals
+from gitpulse_service.store.spans import Span
 from harness.company import (
     ANN,
     BEN,

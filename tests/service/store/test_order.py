@@ -15,6 +15,7 @@ from gitpulse_service.events.decode import decode
 from gitpulse_service.store import keys, queries, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
+from gitpulse_service.store.spans import Span
 from gitpulse_service.store.tables import metadata
 from gitpulse_service.store.write import apply
 from harness.dumps import dump, wipe
@@ -43,7 +44,7 @@ NUMBERS = {
 async def numbers(engine, project, span):
     """What `Project.truth` tells, by the questions that the query API asks."""
     of = {"projects": [keys.project(project.instance, project.id)]}
-    between = queries.Span(*span)
+    between = Span(*span)
     counted = await queries.totals(engine, NUMBERS.values(), between, **of)
     authors = await queries.series(engine, "commits", between, group="person", **of)
     statuses = await queries.series(engine, "pipelines", between, group="label", **of)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from gitpulse_service.store import tables
 from gitpulse_service.store.facts import METRICS
-from gitpulse_service.store.queries import Point, Span, buckets, find_projects, projects, series, totals
+from gitpulse_service.store.queries import Point, find_projects, projects, series, totals
+from gitpulse_service.store.spans import Span, buckets
 from harness.company import ANN, BEN, BOT, CLEO, MONDAY, STRANGER, at, commit, insert, job, mr, push
 
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")

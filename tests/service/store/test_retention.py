@@ -12,7 +12,8 @@ from gitpulse_service.settings import Forgotten
 from gitpulse_service.store import retention, rollups, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.queries import Span, series
+from gitpulse_service.store.queries import series
+from gitpulse_service.store.spans import Span
 from gitpulse_service.store.write import apply
 from harness.company import commit, insert
 from harness.dumps import count

@@ -15,8 +15,9 @@ from gitpulse_service.store import rollups, tables
 from gitpulse_service.store.engine import create_engine
 from gitpulse_service.store.facts import METRICS
 from gitpulse_service.store.migrate import migrate
-from gitpulse_service.store.queries import Point, Span, buckets, series, totals
+from gitpulse_service.store.queries import Point, series, totals
 from gitpulse_service.store.rows import join
+from gitpulse_service.store.spans import Span, buckets
 from gitpulse_service.store.write import put
 from harness.company import ANN, BEN, BOT, CLEO, NAMES, TEAMS, commit, insert, push
 

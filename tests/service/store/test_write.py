@@ -17,12 +17,12 @@ from gitpulse_service.events.privacy import pseudonym
 from gitpulse_service.events.timestamps import parse
 from gitpulse_service.store import keys, tables
 from gitpulse_service.store.compare import differing
-from gitpulse_service.store.engine import create_engine
+from gitpulse_service.store.engine import create_engine, writing
 from gitpulse_service.store.migrate import migrate
 from gitpulse_service.store.recompute import recompute
 from gitpulse_service.store.rows import version
 from gitpulse_service.store.telling import rows_of
-from gitpulse_service.store.write import apply, put, writing
+from gitpulse_service.store.write import apply, put
 from harness.dumps import count, dump, wipe
 from harness.samples import INSTANCE, body, envelope
 

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from gitpulse_service.errors import GitLabFailed
 from gitpulse_service.events.decode import decode
 from gitpulse_service.store import keys
+from gitpulse_service.store.engine import writing
 from gitpulse_service.store.tables import merge_request, push, release, review, todo
 from gitpulse_service.store.todo import done, waiting
-from gitpulse_service.store.write import apply, writing
+from gitpulse_service.store.write import apply
 from gitpulse_service.worker import fetcher
 from gitpulse_sim import ci, discussions, releases
 from gitpulse_sim.faults import Fault
