@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -110,55 +111,49 @@ class Backfiller:
         await todo.doubt_unseen(self._engine, key, _moment(request.since), _settled(request), _moment(request.until))
 
 
+@dataclass
 class Listing:
     """The next page of one list of one project."""
 
-    def __init__(
-        self,
-        request: Backfill,
-        filling: Filling,
-        gitlab: GitLab,
-        project: Row,
-        engine: AsyncEngine,
-        live: Live,
-    ) -> None:
-        self._live = live
-        self._request = request
-        self._filling = filling
-        self._gitlab = gitlab
-        self._project = project
-        self._key = keys.project(request.instance, int(project["id"]))
-        self._engine = engine
-        self._name, self._kind = list(KINDS.items())[filling.kind]
-        self._since = _moment(request.since)
-        self._source = Source(project, request.instance, request.hook_id, _moment(request.until))
-        self._todo = Batch()
-        self._tiers: dict[str, str] = {}
+    request: Backfill
+    filling: Filling
+    gitlab: GitLab
+    project: Row
+    engine: AsyncEngine
+    live: Live
+    questions: Batch = field(default_factory=Batch)
+    tiers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.key = keys.project(self.request.instance, int(self.project["id"]))
+        self.name, self.kind = list(KINDS.items())[self.filling.kind]
+        self.since, self.until = _moment(self.request.since), _moment(self.request.until)
+        self.source = Source(self.project, self.request.instance, self.request.hook_id, self.until)
 
     async def read(self) -> Filling:
         """Writes it. Returns how far it has come with it."""
-        filling, kind = self._filling, self._kind
+        filling, kind = self.filling, self.kind
         rows = await self._rows(kind.path, filling.page, **self._asked())
-        if self._name == "commits" and filling.page == 1:
+        if self.name == "commits" and filling.page == 1:
             newest = rows or await self._rows(kind.path, 1)
             filling = replace(filling, tip=newest[0]["id"] if newest else "")
-        if self._name == "deployments":
-            self._tiers = await self._tiers_of({it["name"] for row in rows if (it := row.get("environment"))})
-        if self._name == "releases" and len(rows) < PAGE:
+        if self.name == "deployments":
+            self.tiers = await self._tiers_of({it["name"] for row in rows if (it := row.get("environment"))})
+        if self.name == "releases" and len(rows) < PAGE:
             self._ask("releases")
         new = await self._write(list(self._deliveries(rows, filling.tip)))
-        counts = {**filling.counts, **({self._name: filling.counts.get(self._name, 0) + new} if kind.table else {})}
+        counts = {**filling.counts, **({self.name: filling.counts.get(self.name, 0) + new} if kind.table else {})}
         if len(rows) == PAGE:
             return replace(filling, counts=counts, page=filling.page + 1)
         return replace(filling, counts=counts, kind=filling.kind + 1, page=1)
 
     def _asked(self) -> dict[str, str]:
-        asked = self._kind.asked(self._since)
-        return {**asked, "ref_name": self._filling.tip} if self._name == "commits" and self._filling.page > 1 else asked
+        asked = self.kind.asked(self.since)
+        return {**asked, "ref_name": self.filling.tip} if self.name == "commits" and self.filling.page > 1 else asked
 
     async def _rows(self, path: str, page: int, **query: str) -> list[Any]:
         try:
-            return await self._gitlab.page(f"/projects/{self._project['id']}/{path}", page, **query)
+            return await self.gitlab.page(f"/projects/{self.project['id']}/{path}", page, **query)
         except GitLabFailed as error:
             if error.status in NOT_THERE:
                 return []
@@ -177,56 +172,52 @@ class Listing:
 
     def _deliveries(self, rows: Sequence[Row], tip: str) -> Iterator[Envelope]:
         """What the rows tell; what they do not is put on the list of questions."""
-        wanted = [row for row in rows if self._is_wanted(row)]
-        if self._name == "commits":
-            if wanted:
-                yield self._source.delivery(fetched.commits(wanted))
+        if self.name == "commits":
+            if wanted := [row for row in rows if self._is_wanted(row)]:
+                yield self.source.delivery(fetched.commits(wanted))
             return
-        for row in wanted:
+        for row in rows:
             try:
-                if self._kind.more:
-                    self._ask(self._kind.more, row["iid"], row["id"])
-                if self._name in ("branches", "tags") and not row.get("merged"):
-                    self._ask(
-                        "new", tip, row["commit"]["id"], 1, f"{self._since - self._kind.earlier:{self._kind.form}}"
-                    )
+                if not self._is_wanted(row):
+                    continue
+                if self.kind.more:
+                    self._ask(self.kind.more, row["iid"], row["id"])
+                if self.name in ("branches", "tags") and not row.get("merged"):
+                    self._ask("new", tip, row["commit"]["id"], 1, f"{self.since - self.kind.earlier:{self.kind.form}}")
                 elif content := self._content(row):
-                    at = self._kind.at(row) + DELIVERED_WITHIN if self._name == "pushes" else None
-                    yield self._source.delivery(content, at)
+                    at = self.kind.at(row) + DELIVERED_WITHIN if self.name == "pushes" else None
+                    yield self.source.delivery(content, at)
             except (KeyError, TypeError, ValueError) as error:
-                logger.warning("a row of %s/%s is left out: %r", self._project["web_url"], self._kind.path, error)
+                logger.warning("a row of %s/%s is left out: %r", self.project["web_url"], self.kind.path, error)
 
     def _content(self, row: Row) -> fetched.Content | None:
-        if self._name == "deployments":
-            return fetched.deployment(row, self._tiers)
-        return self._kind.content(row) if self._kind.content else None
+        if self.name == "deployments":
+            return fetched.deployment(row, self.tiers)
+        return self.kind.content(row) if self.kind.content else None
 
     def _is_wanted(self, row: Row) -> bool:
         """Whether it became as it is within the span; what a check finds just now may be on its way to us."""
-        at = self._kind.at(row)
-        since = self._since - (self._kind.earlier if self._name != "pushes" else timedelta())
-        return at >= since and not (self._request.check and at >= _settled(self._request))
+        at = self.kind.at(row)
+        since = self.since - (self.kind.earlier if self.name != "pushes" else timedelta())
+        return at >= since and not (self.request.check and at >= _settled(self.request))
 
     def _ask(self, kind: str, *item: object) -> None:
-        row = {
-            "project": self._key,
-            "kind": f"{_asker(self._request)}/{kind}",
-            "item": msgspec.json.encode(item).decode(),
-        }
-        self._todo.add(todo_table, {**row, "hook_id": self._request.hook_id, "since": self._source.received_at})
+        row = {"kind": f"{_asker(self.request)}/{kind}", "item": msgspec.json.encode(item).decode()}
+        asked = {"project": self.key, "hook_id": self.request.hook_id, "since": self.until}
+        self.questions.add(todo_table, {**row, **asked})
 
     async def _write(self, deliveries: Sequence[Envelope]) -> int:
         """Returns how many rows of the list's table were not known, or not so."""
-        rows = told(self._engine, [(each, decode(each)) for each in deliveries])
-        async with writing(self._engine) as connection:
-            of_list = {table: some for table, some in rows.items() if table.name == self._kind.table}
+        rows = told(self.engine, [(each, decode(each)) for each in deliveries])
+        async with writing(self.engine) as connection:
+            of_list = {table: some for table, some in rows.items() if table.name == self.kind.table}
             different, same = await differing(connection, of_list)
-            for each in (rows, self._todo.rows()):
+            for each in (rows, self.questions.rows()):
                 await put(connection, each)
-        if self._request.check:
-            metrics.checked(self._name, different, same)
+        if self.request.check:
+            metrics.checked(self.name, different, same)
         if deliveries:
-            await self._live.tell_fetched(self._key, deliveries)
+            await self.live.tell_fetched(self.key, deliveries)
         return different
 
 

@@ -123,11 +123,15 @@ async def _with_commits(call: Call, rows: Sequence[Data]) -> Response:
     found: dict[str, Data] = {}
     if asked:
         project = call.project()
-        peeled = (await _git(project.repository.git, "rev-parse", *(f"{sha}^{{commit}}" for sha in asked))).split()
-        known = await _git(project.repository.log, "--no-walk", *set(peeled), paths=False)
+        peeled = (await _git(project.repository.git, "rev-parse", *(f"{sha}^{{}}" for sha in asked))).split()
+        types = await _git(
+            project.repository.git, "cat-file", "--batch-check=%(objecttype)", stdin="\n".join(peeled).encode()
+        )
+        commits = {sha for sha, kind in zip(peeled, types.split(), strict=True) if kind == "commit"}
+        known = await _git(project.repository.log, "--no-walk", *commits, paths=False) if commits else []
         shas = {one.sha: call.frame_of(project).shown(one) for one in known}
-        found = {sha: shas[commit] for sha, commit in zip(asked, peeled, strict=True)}
-    return paged(call, rows, lambda row: row | {"commit": found[row["target"]]})
+        found = {sha: shas[it] for sha, it in zip(asked, peeled, strict=True) if it in shas}
+    return paged(call, rows, lambda row: row | {"commit": found.get(row["target"])})
 
 
 def pushes(call: Call) -> list[Data]:

@@ -243,6 +243,16 @@ async def test_a_merge_request_was_deployed_when_it_first_came_into_production(a
         assert await at.rows(sa.select(merge_request.c.deployed_at)) == [(past + timedelta(hours=4),)]
 
 
+async def test_a_tag_of_no_commit_holds_up_no_backfill(at):
+    at.simulator.push(commits=1)
+    repository = at.simulator.website.repository
+    key = repository.git("hash-object", "-w", "--stdin", stdin=b"a public key").strip()
+    repository.point("refs/tags/key", key)
+    at.hear()  # and nobody else
+    assert (await at.backfill(at.simulator.website)).state == "Done"
+    await agrees(at)
+
+
 async def test_production_is_found_among_many_environments(at):
     at.simulator.push(commits=1)
     forge, website, bob = at.simulator.forge, at.simulator.website, at.simulator.world.user("bob")
