@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -63,37 +64,30 @@ Kind: TypeAlias = sa.types.TypeEngine[Any]
 metadata = sa.MetaData()
 
 
-def _key(name: str, kind: Kind) -> sa.Column[Any]:
-    return sa.Column(name, kind, primary_key=True, autoincrement=False, info={"join": Join.KEY})
+def _columns(join: Join, kind: Kind, names: str, *, null: bool = True) -> list[sa.Column[Any]]:
+    """Of these names; `who` and `author` are the `identity` of whoever did it."""
+    key = join is Join.KEY
+    return [
+        sa.Column(name, kind, primary_key=key, autoincrement=False, nullable=null and not key, info={"join": join})
+        for name in names.split()
+    ]
 
 
-def _joined(join: Join, name: str, kind: Kind, *, null: bool = True) -> sa.Column[Any]:
-    return sa.Column(name, kind, nullable=null, info={"join": join})
+_keys, _least, _greatest, _state = (partial(_columns, it) for it in (Join.KEY, Join.LEAST, Join.GREATEST, Join.STATE))
 
 
-def _state(name: str, kind: Kind) -> sa.Column[Any]:
-    return _joined(Join.STATE, name, kind)
-
-
-def _version() -> sa.Column[Any]:
+def _version() -> list[sa.Column[Any]]:
     """What decides which row's state is the newer: see `rows.version`. Compared bytewise."""
-    return _joined(Join.STATE, "version", Bytes, null=False)
-
-
-def _who() -> sa.Column[Any]:
-    """The `identity` of whoever did it."""
-    return _joined(Join.LEAST, "who", Big)
+    return _state(Bytes, "version", null=False)
 
 
 delivery = sa.Table(
     "delivery",
     metadata,
-    _key("received_at", UtcDateTime()),
-    _key("hook_id", Text),
-    _key("delivery_id", Text),
-    _joined(Join.LEAST, "instance", Text),
-    _joined(Join.LEAST, "event", Text),
-    _joined(Join.LEAST, "body", Bytes),
+    *_keys(UtcDateTime(), "received_at"),
+    *_keys(Text, "hook_id delivery_id"),
+    *_least(Text, "instance event"),
+    *_least(Bytes, "body"),
     comment="Raw deliveries, so that numbers can be recomputed; in PostgreSQL partitioned by day",
     postgresql_partition_by="RANGE (received_at)",
 )
@@ -103,15 +97,12 @@ sa.event.listen(delivery, "after_create", _rest.execute_if(dialect="postgresql")
 project = sa.Table(
     "project",
     metadata,
-    _key("id", Big),
-    _joined(Join.LEAST, "instance", Text, null=False),
-    _joined(Join.LEAST, "gitlab_id", Big, null=False),
-    _state("path", Text),
-    _state("name", Text),
-    _state("web_url", Text),
-    _state("default_branch", Text),
-    _joined(Join.GREATEST, "last_event_at", UtcDateTime(), null=False),
-    _version(),
+    *_keys(Big, "id"),
+    *_least(Text, "instance", null=False),
+    *_least(Big, "gitlab_id", null=False),
+    *_state(Text, "path name web_url default_branch"),
+    *_greatest(UtcDateTime(), "last_event_at", null=False),
+    *_version(),
     sa.Index("project_gitlab", "gitlab_id"),
     sa.Index("project_path", "path"),
     comment="Projects as their newest event describes them; id is keys.project",
@@ -123,30 +114,27 @@ project = sa.Table(
 identity = sa.Table(
     "identity",
     metadata,
-    _key("id", Big),
-    _joined(Join.LEAST, "instance", Text),
-    _joined(Join.LEAST, "gitlab_id", Big),
-    _state("name", Text),
-    _joined(Join.LEAST, "email", Text),
-    _state("username", Text),
-    _state("name_key", Text),
-    _joined(Join.LEAST, "email_key", Text),
-    _state("username_key", Text),
-    _joined(Join.LEAST, "account_key", Text),
-    _version(),
+    *_keys(Big, "id"),
+    *_least(Text, "instance"),
+    *_least(Big, "gitlab_id"),
+    *_state(Text, "name"),
+    *_least(Text, "email"),
+    *_state(Text, "username name_key"),
+    *_least(Text, "email_key"),
+    *_state(Text, "username_key"),
+    *_least(Text, "account_key"),
+    *_version(),
     comment="Under what name somebody appears: a git author (name and e-mail), or a GitLab account; see keys.handles",
 )
 
 push = sa.Table(
     "push",
     metadata,
-    _key("project", Big),
-    _key("ref", Text),
-    _key("before", Text),
-    _key("after", Text),
-    _joined(Join.LEAST, "received_at", UtcDateTime(), null=False),
-    _joined(Join.FIRST, "who", Big),
-    _joined(Join.GREATEST, "forced", sa.SmallInteger()),
+    *_keys(Big, "project"),
+    *_keys(Text, "ref before after"),
+    *_least(UtcDateTime(), "received_at", null=False),
+    *_columns(Join.FIRST, Big, "who"),
+    *_greatest(sa.SmallInteger(), "forced"),
     sa.Index("push_received", "project", "received_at"),
     sa.Index("push_who", "who", "received_at"),
     comment="Moves of a branch or tag, once however many hooks told of it; forced is 1 or 0, NULL while not known",
@@ -156,17 +144,15 @@ _DOUBTFUL = sa.text("lost_at IS NOT NULL AND seen_at > lost_at")
 commit = sa.Table(
     "commit",
     metadata,
-    _key("project", Big),
-    _key("sha", Text),
-    _joined(Join.LEAST, "committed_at", UtcDateTime()),
-    _joined(Join.LEAST, "utc_offset", sa.SmallInteger()),
-    _state("author", Big),
-    _joined(Join.LEAST, "added", sa.Integer()),
-    _joined(Join.LEAST, "modified", sa.Integer()),
-    _joined(Join.LEAST, "removed", sa.Integer()),
-    _joined(Join.GREATEST, "seen_at", UtcDateTime(), null=False),
-    _joined(Join.GREATEST, "lost_at", UtcDateTime()),
-    _version(),
+    *_keys(Big, "project"),
+    *_keys(Text, "sha"),
+    *_least(UtcDateTime(), "committed_at"),
+    *_least(sa.SmallInteger(), "utc_offset"),
+    *_state(Big, "author"),
+    *_least(sa.Integer(), "added modified removed"),
+    *_greatest(UtcDateTime(), "seen_at", null=False),
+    *_greatest(UtcDateTime(), "lost_at"),
+    *_version(),
     sa.Index("commit_committed", "project", "committed_at"),
     sa.Index("commit_doubtful", "project", postgresql_where=_DOUBTFUL, sqlite_where=_DOUBTFUL),
     sa.Index("commit_author", "author", "committed_at"),
@@ -176,18 +162,13 @@ commit = sa.Table(
 merge_request = sa.Table(
     "merge_request",
     metadata,
-    _key("project", Big),
-    _key("id", Big),
-    _joined(Join.LEAST, "iid", Big),
-    _joined(Join.LEAST, "author", Big),
-    _state("state", Text),
-    _state("source_branch", Text),
-    _state("target_branch", Text),
-    _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _joined(Join.LEAST, "merged_at", UtcDateTime()),
-    _joined(Join.GREATEST, "closed_at", UtcDateTime()),
-    _joined(Join.LEAST, "deployed_at", UtcDateTime()),
-    _version(),
+    *_keys(Big, "project id"),
+    *_least(Big, "iid author"),
+    *_state(Text, "state source_branch target_branch"),
+    *_least(UtcDateTime(), "created_at merged_at"),
+    *_greatest(UtcDateTime(), "closed_at"),
+    *_least(UtcDateTime(), "deployed_at"),
+    *_version(),
     sa.Index("merge_request_author", "author"),
     sa.Index("merge_request_created", "project", "created_at"),
     sa.Index("merge_request_merged", "project", "merged_at"),
@@ -199,10 +180,8 @@ merge_request = sa.Table(
 review = sa.Table(
     "review",
     metadata,
-    _key("project", Big),
-    _key("merge_request", Big),
-    _key("who", Big),
-    _joined(Join.LEAST, "at", UtcDateTime(), null=False),
+    *_keys(Big, "project merge_request who"),
+    *_least(UtcDateTime(), "at", null=False),
     sa.Index("review_at", "project", "at"),
     sa.Index("review_who", "who", "at"),
     comment="When somebody first wrote on a merge request, or approved it; of an approval at first as it was received",
@@ -211,16 +190,12 @@ review = sa.Table(
 issue = sa.Table(
     "issue",
     metadata,
-    _key("project", Big),
-    _key("id", Big),
-    _joined(Join.LEAST, "iid", Big),
-    _joined(Join.LEAST, "author", Big),
-    _state("type", Text),
-    _state("state", Text),
-    _state("labels", Text),
-    _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _joined(Join.GREATEST, "closed_at", UtcDateTime()),
-    _version(),
+    *_keys(Big, "project id"),
+    *_least(Big, "iid author"),
+    *_state(Text, "type state labels"),
+    *_least(UtcDateTime(), "created_at"),
+    *_greatest(UtcDateTime(), "closed_at"),
+    *_version(),
     sa.Index("issue_author", "author"),
     sa.Index("issue_created", "project", "created_at"),
     sa.Index("issue_closed", "project", "closed_at"),
@@ -230,27 +205,24 @@ issue = sa.Table(
 reopening = sa.Table(
     "reopening",
     metadata,
-    _key("project", Big),
-    _key("issue", Big),
-    _key("reopened_at", UtcDateTime()),
-    _who(),
+    *_keys(Big, "project issue"),
+    *_keys(UtcDateTime(), "reopened_at"),
+    *_least(Big, "who"),
     comment="Each time that a closed issue was opened again",
 )
 
 pipeline = sa.Table(
     "pipeline",
     metadata,
-    _key("project", Big),
-    _key("id", Big),
-    _joined(Join.LEAST, "iid", Big),
-    _joined(Join.LEAST, "ref", Text),
-    _who(),
-    _state("status", Text),
-    _state("finished_at", UtcDateTime()),
-    _state("duration", sa.Integer()),
-    _state("queued_duration", sa.Integer()),
-    _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _version(),
+    *_keys(Big, "project id"),
+    *_least(Big, "iid"),
+    *_least(Text, "ref"),
+    *_least(Big, "who"),
+    *_state(Text, "status"),
+    *_state(UtcDateTime(), "finished_at"),
+    *_state(sa.Integer(), "duration queued_duration"),
+    *_least(UtcDateTime(), "created_at"),
+    *_version(),
     sa.Index("pipeline_created", "project", "created_at"),
     sa.Index("pipeline_who", "who", "created_at"),
     sa.Index("pipeline_finished", "project", "finished_at", "duration", "queued_duration"),
@@ -262,18 +234,15 @@ pipeline = sa.Table(
 job = sa.Table(
     "job",
     metadata,
-    _key("project", Big),
-    _key("id", Big),
-    _joined(Join.LEAST, "pipeline", Big),
-    _joined(Join.LEAST, "stage", Text),
-    _joined(Join.LEAST, "name", Text),
-    _who(),
-    _state("status", Text),
-    _state("finished_at", UtcDateTime()),
-    _state("duration", sa.Integer()),
-    _state("queued_duration", sa.Integer()),
-    _joined(Join.LEAST, "created_at", UtcDateTime()),
-    _version(),
+    *_keys(Big, "project id"),
+    *_least(Big, "pipeline"),
+    *_least(Text, "stage name"),
+    *_least(Big, "who"),
+    *_state(Text, "status"),
+    *_state(UtcDateTime(), "finished_at"),
+    *_state(sa.Integer(), "duration queued_duration"),
+    *_least(UtcDateTime(), "created_at"),
+    *_version(),
     sa.Index("job_created", "project", "created_at"),
     sa.Index("job_who", "who", "created_at"),
     sa.Index("job_finished", "project", "finished_at", "duration", "queued_duration"),
@@ -284,14 +253,13 @@ job = sa.Table(
 deployment = sa.Table(
     "deployment",
     metadata,
-    _key("project", Big),
-    _key("id", Big),
-    _joined(Join.LEAST, "environment", Text),
-    _state("tier", Text),
-    _who(),
-    _state("status", Text),
-    _joined(Join.LEAST, "succeeded_at", UtcDateTime()),
-    _version(),
+    *_keys(Big, "project id"),
+    *_least(Text, "environment"),
+    *_state(Text, "tier"),
+    *_least(Big, "who"),
+    *_state(Text, "status"),
+    *_least(UtcDateTime(), "succeeded_at"),
+    *_version(),
     sa.Index("deployment_succeeded", "project", "succeeded_at"),
     comment="Deployments by GitLab's global id; tier as production, staging, …",
 )
@@ -299,13 +267,13 @@ deployment = sa.Table(
 release = sa.Table(
     "release",
     metadata,
-    _key("project", Big),
-    _key("tag", Text),
-    _key("created_at", UtcDateTime()),
-    _state("name", Text),
-    _state("released_at", UtcDateTime()),
-    _joined(Join.GREATEST, "deleted", sa.SmallInteger()),
-    _version(),
+    *_keys(Big, "project"),
+    *_keys(Text, "tag"),
+    *_keys(UtcDateTime(), "created_at"),
+    *_state(Text, "name"),
+    *_state(UtcDateTime(), "released_at"),
+    *_greatest(sa.SmallInteger(), "deleted"),
+    *_version(),
     sa.Index("release_released", "project", "released_at"),
     comment="Releases; one that is made again for the same tag is another; deleted is 1 or NULL",
 )
@@ -313,11 +281,10 @@ release = sa.Table(
 todo = sa.Table(
     "todo",
     metadata,
-    _key("project", Big),
-    _key("kind", Text),
-    _key("item", Text),
-    _joined(Join.LEAST, "hook_id", Text, null=False),
-    _joined(Join.GREATEST, "since", UtcDateTime(), null=False),
+    *_keys(Big, "project"),
+    *_keys(Text, "kind item"),
+    *_least(Text, "hook_id", null=False),
+    *_greatest(UtcDateTime(), "since", null=False),
     sa.Index("todo_since", "since"),
     comment="What GitLab is to be asked about, because its deliveries do not tell; a row goes when it is answered",
 )
