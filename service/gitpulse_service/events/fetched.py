@@ -18,7 +18,7 @@ from gitpulse_service.events.envelope import Envelope
 from gitpulse_service.events.issue import IssueAttributes
 from gitpulse_service.events.merge_request import MergeRequestAttributes
 from gitpulse_service.events.note import NoteAttributes
-from gitpulse_service.events.pipeline import PipelineAttributes
+from gitpulse_service.events.pipeline import Build, PipelineAttributes
 from gitpulse_service.events.project import Project
 from gitpulse_service.events.timestamps import parse
 
@@ -89,7 +89,7 @@ def note(row: Row) -> Content:
 
 def pipeline(row: Row, jobs: Iterable[Row] = ()) -> Content:
     """A pipeline with jobs; where there are none it still tells its time by one."""
-    builds = [{key: value for key, value in job.items() if key in _JOB} for job in jobs]
+    builds = [_named(Build, job) for job in jobs]
     attributes = _named(PipelineAttributes, row)
     if str(attributes.get("ref")).startswith("refs/"):  # of a merge request's, a delivery tells the source branch
         del attributes["ref"]
@@ -121,20 +121,6 @@ def push(row: Row) -> Content | None:
     who = {"user_id": row.get("author_id"), **{f"user_{name}": author.get(name) for name in ("name", "username")}}
     told = {"ref": f"refs/{place}/{moved['ref']}", "before": ends[0] or _ZEROS, "after": ends[1] or _ZEROS}
     return {"object_kind": kind, **told, **who}  # its commits are listed elsewhere
-
-
-_JOB = {
-    "id",
-    "stage",
-    "name",
-    "status",
-    "created_at",
-    "started_at",
-    "finished_at",
-    "duration",
-    "queued_duration",
-    "user",
-}
 
 
 def _discussed(kind: str, attributes: type[msgspec.Struct], row: Row) -> Content:

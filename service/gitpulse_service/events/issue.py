@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
-from gitpulse_service.events.project import Id, ProjectEvent, User
+from gitpulse_service.events.project import Id, ProjectEvent
 from gitpulse_service.events.timestamps import Timestamp
 
 
@@ -40,18 +38,12 @@ class Issue(ProjectEvent, frozen=True, gc=False, kw_only=True):
 
     object_kind: str | None = None
     object_attributes: IssueAttributes
-    assignees: tuple[User, ...] | None = ()
     labels: tuple[Label, ...] | None = None
 
     @property
     def gitlab_project_id(self) -> int | None:
         """The project's id on its GitLab, None where the body does not say; an epic has none."""
         return super().gitlab_project_id or self.object_attributes.project_id
-
-    @property
-    def users(self) -> Iterator[User]:
-        """Whoever acted or is assigned."""
-        yield from (*super().users, *(self.assignees or ()))
 
     @property
     def type(self) -> str | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
-from gitpulse_service.events.project import Id, ProjectEvent, User
+from gitpulse_service.events.project import Id, ProjectEvent
 from gitpulse_service.events.timestamps import Timestamp
 
 _APPROVALS = ("approval", "approved")
@@ -38,18 +36,11 @@ class MergeRequest(ProjectEvent, frozen=True, gc=False, kw_only=True):
     """Something happened to a merge request."""
 
     object_attributes: MergeRequestAttributes
-    assignees: tuple[User, ...] | None = ()
-    reviewers: tuple[User, ...] | None = ()
 
     @property
     def gitlab_project_id(self) -> int | None:
         """The target project's id on its GitLab, None where the body does not say."""
         return super().gitlab_project_id or self.object_attributes.target_project_id
-
-    @property
-    def users(self) -> Iterator[User]:
-        """Whoever acted, is assigned or reviews."""
-        yield from (*super().users, *(self.assignees or ()), *(self.reviewers or ()))
 
     @property
     def merged_at(self) -> Timestamp | None:

@@ -48,6 +48,8 @@ class ProjectEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     project_id: Id | None = None
     user: User | None = None
     """Who did it."""
+    assignees: tuple[User, ...] | None = ()
+    reviewers: tuple[User, ...] | None = ()
 
     @property
     def gitlab_project_id(self) -> int | None:
@@ -62,10 +64,28 @@ class ProjectEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def users(self) -> Iterator[User]:
         """Every account that is described."""
-        if self.user:
-            yield self.user
+        yield from (*((self.user,) if self.user else ()), *(self.assignees or ()), *(self.reviewers or ()))
 
     @property
     def has_secrets(self) -> bool:
         """Whether the body holds values that are never kept; see `privacy.without_secrets`."""
         return False
+
+
+class UserEvent(ProjectEvent, frozen=True, gc=False, kw_only=True):
+    """One that names its account in fields of its own."""
+
+    user_id: Id | None = None
+    user_name: str | None = None
+    user_username: str | None = None
+    user_email: str | None = None
+
+    @property
+    def who(self) -> int | None:
+        """The id of that account."""
+        return self.user_id
+
+    @property
+    def users(self) -> Iterator[User]:
+        """That account."""
+        yield User(self.user_id, self.user_name, self.user_username, self.user_email)

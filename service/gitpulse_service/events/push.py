@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 
-from gitpulse_service.events.project import Id, ProjectEvent, User, known
+from gitpulse_service.events.project import UserEvent, known
 from gitpulse_service.events.timestamps import Timestamp
 
 Sha = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -52,7 +51,7 @@ Commits = Annotated[tuple[Commit, ...], msgspec.Meta(max_length=10_000)]
 """GitLab lists 20. A million, which fit into a body, would keep a database busy for longer than one statement may."""
 
 
-class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
+class Push(UserEvent, frozen=True, gc=False, kw_only=True):
     """A branch or tag that moved, was created (`before` is zeros) or deleted (`after` is zeros)."""
 
     ref: str | None = None
@@ -61,22 +60,8 @@ class Push(ProjectEvent, frozen=True, gc=False, kw_only=True):
     commits: Commits | None = ()
     total_commits_count: int | None = None
     """How many there are, those that are not listed too."""
-    user_id: Id | None = None
-    user_name: str | None = None
-    user_username: str | None = None
-    user_email: str | None = None
     push_options: msgspec.Raw = msgspec.Raw()
     """What was given with `git push -o`; `ci.variable` may be a secret."""
-
-    @property
-    def who(self) -> int | None:
-        """The id of the account that pushed."""
-        return self.user_id
-
-    @property
-    def users(self) -> Iterator[User]:
-        """Whoever pushed."""
-        yield User(self.user_id, self.user_name, self.user_username, self.user_email)
 
     @property
     def has_secrets(self) -> bool:
