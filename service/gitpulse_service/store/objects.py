@@ -15,8 +15,9 @@ from gitpulse_service.store import tables
 from gitpulse_service.store.dialects import among
 from gitpulse_service.store.engine import store_errors
 from gitpulse_service.store.facts import AS_OF, BOTS, METRICS, ZEROS, Metric
-from gitpulse_service.store.people import attribution, members
+from gitpulse_service.store.people import attribution
 from gitpulse_service.store.queries import Whose, names
+from gitpulse_service.store.roster import member
 from gitpulse_service.store.spans import Span
 
 
@@ -157,7 +158,7 @@ def _within(fact: sa.Subquery, span: Span, *, as_of: bool = False) -> list[sa.Co
 
 
 def _of(fact: sa.Subquery, by: sa.FromClause, whose: Whose) -> list[sa.ColumnElement[bool]]:
-    of = members().c
+    of = member.c
     found: list[sa.ColumnElement[bool]] = []
     if (projects := whose.get("projects")) is not None:
         found.append(fact.c.project.in_(projects))

@@ -59,11 +59,6 @@ def attribution() -> sa.Subquery:
     )
 
 
-def members() -> sa.Subquery:
-    """Who is in which team: `team`, `person`."""
-    return sa.select(member.c.team, member.c.person).subquery("members")
-
-
 async def teams_of(engine: AsyncEngine, handles: Sequence[Handle]) -> frozenset[str]:
     """The teams of whom the first of these handles stands for that the map knows. Raises StoreUnavailable."""
     a, m = alias.c, member.c

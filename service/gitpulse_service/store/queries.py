@@ -17,7 +17,8 @@ from gitpulse_service.store import rollups
 from gitpulse_service.store.dialects import Many, among, edge_before, gathered
 from gitpulse_service.store.engine import reading
 from gitpulse_service.store.facts import AS_OF, BOTS, METRICS, By, Metric
-from gitpulse_service.store.people import attribution, members
+from gitpulse_service.store.people import attribution
+from gitpulse_service.store.roster import member
 from gitpulse_service.store.spans import Span
 from gitpulse_service.store.tables import UtcDateTime, identity, project
 
@@ -181,7 +182,7 @@ async def _question(
     group: Group | None,
 ) -> tuple[_Question, rollups.Values]:
     """Looks up whose identities are asked for, and what is rolled up."""
-    named, of, bots, projects = names().c, members().c, whose.get("bots", True), whose.get("projects")
+    named, of, bots, projects = names().c, member.c, whose.get("bots", True), whose.get("projects")
     values: rollups.Values = {AS_OF.key: span.end or datetime.now(UTC), "edges": edges}
     theirs: list[sa.ColumnElement[bool]] = []
     if (team := whose.get("team")) is not None:
@@ -250,7 +251,7 @@ def _tally(metric: Metric, asked: _Question) -> sa.Subquery:
 
 def _grouped(metric: Metric, fact: sa.Subquery, group: Group | None) -> tuple[sa.FromClause, sa.ColumnElement[Any]]:
     """The facts, joined with what tells their group, and that."""
-    named, of = names(), members()
+    named = names()
     match group:
         case "project":
             return fact, fact.c.project
@@ -262,7 +263,7 @@ def _grouped(metric: Metric, fact: sa.Subquery, group: Group | None) -> tuple[sa
             return fact.outerjoin(named, named.c.identity == fact.c.who), named.c.name
         case "team":
             people = fact.outerjoin(named, named.c.identity == fact.c.who)
-            return people.outerjoin(of, of.c.person == named.c.person), of.c.team
+            return people.outerjoin(member, member.c.person == named.c.person), member.c.team
     return fact, sa.cast(sa.null(), sa.Text())
 
 

@@ -47,24 +47,21 @@ class Answer:
         self.rows.add(todo_table, self.task.row(kind, msgspec.json.encode(item).decode()))
 
 
+@dataclass
 class Asking:
     """One row of `todo` and the GitLab that knows."""
 
-    def __init__(self, task: Task, gitlab: GitLab, now: Callable[[], datetime]) -> None:
-        self.task = task
-        self.gitlab = gitlab
-        self.now = now
-        self.answer = Answer(task)
+    task: Task
+    gitlab: GitLab
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+        self.answer = Answer(self.task)
 
     @property
     def item(self) -> Any:  # noqa: ANN401 - JSON
         """What is asked about, where that is more than a name."""
         return msgspec.json.decode(self.task.item)
-
-    @property
-    def own(self) -> dict[str, int]:
-        """The column that all rows of a project have."""
-        return {"project": self.task.project}
 
     async def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         return await self.gitlab.get(f"/projects/{self.task.gitlab_id}/{path}".rstrip("/"))
@@ -220,8 +217,8 @@ async def _notes(ask: Asking, iid: int, mr: int, number: int = 1) -> None:
     for row in rows:
         ask.answer.tell(fetched.note(row))
         if row["system"] and row["body"].strip() == APPROVED:
-            who = keys.account(ask.task.instance, row["author"]["id"])
-            ask.answer.rows.add(review, {**ask.own, "merge_request": mr, "who": who, "at": parse(row["created_at"])})
+            who, at = keys.account(ask.task.instance, row["author"]["id"]), parse(row["created_at"])
+            ask.answer.rows.add(review, {"project": ask.task.project, "merge_request": mr, "who": who, "at": at})
     if len(rows) == PAGE:
         ask.answer.ask("notes", iid, mr, number + 1)
 
@@ -249,7 +246,7 @@ async def deployment(ask: Asking) -> None:
     unsaid = dict.fromkeys(column.name for column in merge_request_table.columns)
     for row in await ask.all(f"deployments/{number}/merge_requests"):
         ask.answer.tell(fetched.merge_request(row))
-        said = {**ask.own, "id": row["id"], "deployed_at": parse(at), "version": b""}
+        said = {"project": ask.task.project, "id": row["id"], "deployed_at": parse(at), "version": b""}
         ask.answer.rows.add(merge_request_table, {**unsaid, **said})
 
 

@@ -81,18 +81,15 @@ class Drain:
         return await self._log.read(partition, consumer=self._consumer, count=limits.events, size=limits.bytes)
 
     async def _count(self, entries: Sequence[Entry]) -> None:
-        with traces.draining(entry.envelope.trace for entry in entries):
-            await self._decode_and_write(entries)
-
-    async def _decode_and_write(self, entries: Sequence[Entry]) -> None:
         batch: list[tuple[Entry, Event | None]] = []
-        for entry in entries:
-            try:
-                batch.append((entry, decode(entry.envelope)))
-            except Undecodable as error:
-                await self._bury(entry, "undecodable", error)
-        if batch:
-            await self._write(batch)
+        with traces.draining(entry.envelope.trace for entry in entries):
+            for entry in entries:
+                try:
+                    batch.append((entry, decode(entry.envelope)))
+                except Undecodable as error:
+                    await self._bury(entry, "undecodable", error)
+            if batch:
+                await self._write(batch)
 
     async def _write(self, batch: Batch) -> None:
         """Writes and acknowledges a batch; one that the database refuses is halved until the culprit stands alone."""

@@ -17,7 +17,7 @@ from gitpulse_service.contract import Person, Team
 from gitpulse_service.events.decode import decode
 from gitpulse_service.store import forget, keys, people, rollups
 from gitpulse_service.store.queries import series
-from gitpulse_service.store.roster import alias, resolve, roster
+from gitpulse_service.store.roster import alias, member, resolve, roster
 from gitpulse_service.store.spans import Span
 from gitpulse_service.store.tables import commit, delivery, identity, merge_request
 from gitpulse_service.store.unmatched import unmatched
@@ -152,9 +152,8 @@ async def test_sources_keep_to_themselves(engine):
 
 
 async def in_teams(engine: AsyncEngine) -> set[tuple[str, str]]:
-    map_ = people.members()
     async with engine.connect() as connection:
-        return {tuple(row) for row in await connection.execute(sa.select(map_.c.team, map_.c.person))}
+        return {tuple(row) for row in await connection.execute(sa.select(member.c.team, member.c.person))}
 
 
 async def test_one_spelling_is_one_person(engine):
