@@ -54,20 +54,24 @@ class Backfiller:
         self._engine = engine
         self._listed: dict[str, list[Row]] = {}
 
-    async def step(self, request: Backfill, gitlab: GitLab) -> None:
-        """One page more. Raises LogUnavailable, StoreUnavailable, and GitLabFailed where that may pass."""
-        filling = await self._backfills.filling(request)
+    async def step(self, request: Backfill, gitlab: GitLab) -> bool:
+        """One page more; False: for now there is none, for answers to its questions are awaited.
+
+        Raises LogUnavailable, StoreUnavailable, and GitLabFailed where that may pass.
+        """
+        before = await self._backfills.filling(request)
         try:
-            filling = await self._step(request, filling, gitlab)
+            filling = await self._step(request, before, gitlab)
         except (GitLabFailed, StoreRefused) as error:
             if isinstance(error, GitLabFailed) and (not 300 <= error.status < 500 or error.status == 429):
                 raise
-            filling = replace(filling, state="Failed", error=str(error))
+            filling = replace(before, state="Failed", error=str(error))
         await self._backfills.save(request, filling)
         if filling.state != "Running":
             self._listed.pop(request.name, None)
             metrics.BACKFILLS.labels(filling.state.lower()).inc()
             logger.info("%s: %s %s %s", request, filling.state, filling.counts, filling.error)
+        return filling != before
 
     async def _step(self, request: Backfill, filling: Filling, gitlab: GitLab) -> Filling:
         page, rows, of = await self._projects(request, filling, gitlab)
@@ -205,6 +209,10 @@ class Listing:
         row = {"kind": f"{_asker(self.request)}/{kind}", "item": msgspec.json.encode(item).decode()}
         asked = {"project": self.key, "hook_id": self.request.hook_id, "since": self.until}
         self.questions.add(todo_table, {**row, **asked})
+        # Where nothing has happened no delivery tells of the project, and about one without a row nobody is asked.
+        about = (self.project.get(name) for name in ("id", "path_with_namespace", "name", "web_url", "default_branch"))
+        last = min(parse(self.project["last_activity_at"]), self.until)
+        self.questions.projects[self.key, self.request.instance, *about] = last
 
     async def _write(self, deliveries: Sequence[Envelope]) -> int:
         """Returns how many rows of the list's table were not known, or not so."""

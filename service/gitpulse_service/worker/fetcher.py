@@ -115,11 +115,10 @@ class Fetcher:
             if gitlab is None or request.name in self._waits:
                 continue
             try:
-                await self._backfiller.step(request, gitlab)
+                if await self._backfiller.step(request, gitlab):
+                    return True
             except GitLabFailed as error:
                 self._put_off(request.name, error)
-            else:
-                return True
         return False
 
     async def _complete(self, task: Task) -> None:

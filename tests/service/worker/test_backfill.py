@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
 import sqlalchemy as sa
 
 from gitpulse_service import metrics
+from gitpulse_service.contract import Backfill
 from gitpulse_service.store import tables
 from gitpulse_service.worker.jobs import check
 from gitpulse_sim.wild import play, wild_world
 from harness.asking import desk, heard_at
 from harness.simulator import simulator_in
 from harness.target import running_target
+
+NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture
@@ -44,6 +49,31 @@ async def test_a_project_that_nobody_told_of(wild, engine, redis_url, seed):
                 assert (filling.state, filling.finished, filling.of) == ("Done", 1, 1), filling
                 wrong = await it.disagreements(project)
                 assert wrong == {}, report(wrong)
+
+
+async def test_a_project_in_which_nothing_has_happened(simulator, engine, redis_url):
+    with running_target() as target:
+        async with desk(simulator, target, engine, redis_url) as it:
+            simulator.website.last_event_at = NOW - timedelta(days=2)
+            filling = await it.backfill(simulator.website)
+            assert (filling.state, filling.finished, set(filling.counts.values())) == ("Done", 1, {0})
+            (known,) = await it.rows(sa.select(tables.project.c.path, tables.project.c.last_event_at))
+            assert known == ("acme/website", NOW - timedelta(days=2))
+
+
+async def test_a_backfill_that_waits_for_an_answer_holds_up_no_other(simulator, engine, redis_url):
+    """Nobody can be asked about a project that the tables do not have."""
+    with running_target() as target:
+        async with desk(simulator, target, engine, redis_url) as it:
+            until = int(time.time())
+            for name, project in (("waiting", simulator.website), ("other", simulator.world.project("acme/api"))):
+                request = Backfill(name, name, simulator.url, f"project/{project.id}", until - 86400, until)
+                await it.backfills.ask(request)
+            question = {"project": 1, "kind": "backfill/releases", "item": "[]", "hook_id": "waiting", "since": NOW}
+            async with engine.begin() as connection:
+                await connection.execute(sa.insert(tables.todo).values(question))
+            assert await it.fetcher.run(simulator.url, seconds=20)
+            assert (await it.backfills.filling(request)).state == "Done"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
