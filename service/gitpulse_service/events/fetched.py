@@ -27,7 +27,6 @@ Content: TypeAlias = dict[str, Any]
 
 DELIVERED_WITHIN = timedelta(minutes=1)
 """A push counts when it is first received, and one that came keeps its time."""
-_ZEROS = "0" * 40
 _DAY = timedelta(days=1)
 
 
@@ -114,12 +113,13 @@ def release(row: Row) -> Content:
 def push(row: Row) -> Content | None:
     """One of the project's events. None: many branches or tags that were pushed at once and are not told one by one."""
     moved, author = row["push_data"], row.get("author") or {}
-    ends = moved["commit_from"], moved["commit_to"]
-    if not any(ends):
+    before, after = moved["commit_from"], moved["commit_to"]
+    if not (before or after):
         return None
+    zeros = "0" * len(before or after)  # 40, or 64 where objects are named by SHA-256
     place, kind = ("tags", "tag_push") if moved["ref_type"] == "tag" else ("heads", "push")
     who = {"user_id": row.get("author_id"), **{f"user_{name}": author.get(name) for name in ("name", "username")}}
-    told = {"ref": f"refs/{place}/{moved['ref']}", "before": ends[0] or _ZEROS, "after": ends[1] or _ZEROS}
+    told = {"ref": f"refs/{place}/{moved['ref']}", "before": before or zeros, "after": after or zeros}
     return {"object_kind": kind, **told, **who}  # its commits are listed elsewhere
 
 

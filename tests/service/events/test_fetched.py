@@ -41,6 +41,7 @@ def test_a_branch_that_was_made_or_deleted_has_zeros():
     assert isinstance(gone, Push)
     assert (new.ref, new.before, new.after, new.who) == ("refs/heads/main", "0" * 40, "b" * 40, 7)
     assert (gone.before, gone.after) == ("a" * 40, "0" * 40)
+    assert decode(made(pushed(commit_from=None, commit_to="b" * 64))).before == "0" * 64
 
 
 def test_the_same_row_is_the_same_delivery_and_another_one_is_not():
