@@ -138,6 +138,8 @@ def test_two_persons_are_not_taken_for_one(run, file):
 
 
 def test_somebody_is_signed_out_everywhere(run, file):
+    """As docs/sign-in.md has it."""
+
     async def sign_in():
         engine = create_engine(os.environ["GITPULSE_DATABASE_URL"])
         await migrate(engine)
