@@ -50,9 +50,8 @@ async def run(place: Place, *, names: Sequence[str], url: str, test: bool, outpu
 
 @contextlib.asynccontextmanager
 async def _patient(place: Place, url: str) -> AsyncIterator[Patient]:
-    if (
-        place == Place() and "GITPULSE_PUBLIC_URL" not in os.environ
-    ):  # which an operator's environment has, and no other
+    # An operator's environment has its public URL, and no other has.
+    if place == Place() and "GITPULSE_PUBLIC_URL" not in os.environ:
         async with by_hand(url.rstrip("/"), ServiceSettings.load()) as patient:
             yield patient
         return

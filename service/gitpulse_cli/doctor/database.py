@@ -24,7 +24,7 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
         return
     import sqlalchemy as sa
 
-    from gitpulse_service.store.engine import create_engine, store_errors
+    from gitpulse_service.store.engine import create_engine, reading
 
     engine = create_engine(url)
     try:
@@ -32,10 +32,9 @@ async def look(patient: Patient, _: Subject) -> AsyncIterator[Seen]:
         if file and not Path(file).is_file():  # noqa: ASYNC240 - once; and a connection would create it
             yield wrong(causes.DATABASE_OLD, f"there is no file {file} yet")
             return
-        with store_errors(engine):
-            async with engine.connect() as connection:
-                await connection.execute(sa.select(1))
-                yield _judge(*await connection.run_sync(_revisions))
+        async with reading(engine) as connection:
+            await connection.execute(sa.select(1))
+            yield _judge(*await connection.run_sync(_revisions))
     except ServiceError as error:
         yield wrong(causes.DATABASE_UNREACHABLE, str(error))
     finally:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gitpulse_service.metrics_api.live import Hub
 from gitpulse_service.metrics_api.problems import Problem
 from gitpulse_service.store import queries, tokens
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.queries import Project
 from gitpulse_service.store.roster import alias, member, team
 from gitpulse_service.store.spans import Span
@@ -161,9 +161,8 @@ class Caller:
 
     async def rows(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
         """What the map of people says."""
-        with store_errors(self.engine):
-            async with self.engine.connect() as connection:
-                return [tuple(row) for row in await connection.execute(query)]
+        async with reading(self.engine) as connection:
+            return [tuple(row) for row in await connection.execute(query)]
 
     async def _names(self) -> dict[int, str]:
         found = {p.key: (p.instance, p.path or str(p.gitlab_id)) for p in await queries.projects(self.engine)}

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gitpulse_service.store import tables
 from gitpulse_service.store.dialects import among
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.facts import AS_OF, BOTS, METRICS, ZEROS, Metric
 from gitpulse_service.store.people import attribution
 from gitpulse_service.store.queries import Whose, names
@@ -173,11 +173,10 @@ def _of(fact: sa.Subquery, by: sa.FromClause, whose: Whose) -> list[sa.ColumnEle
 
 async def _rows(engine: AsyncEngine, query: sa.Select[Any], span: Span) -> list[Any]:
     at = span.end or datetime.now(UTC)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            every = attribution().c
-            machines = await connection.scalars(sa.select(every.identity).where(every.bot == 1))
-            return [*await connection.execute(query, {AS_OF.key: at, BOTS.key: machines.all()})]
+    async with reading(engine) as connection:
+        every = attribution().c
+        machines = await connection.scalars(sa.select(every.identity).where(every.bot == 1))
+        return [*await connection.execute(query, {AS_OF.key: at, BOTS.key: machines.all()})]
 
 
 def _fact(table: str, row: sa.Row[Any]) -> Fact:

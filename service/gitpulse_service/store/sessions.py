@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gitpulse_service.errors import StoreUnavailable
 from gitpulse_service.events.privacy import pseudonym
-from gitpulse_service.store.engine import store_errors
+from gitpulse_service.store.engine import reading
 from gitpulse_service.store.keys import fold
 from gitpulse_service.store.people import keeps_emails
 from gitpulse_service.store.roster import Handle
@@ -88,9 +88,8 @@ async def find(engine: AsyncEngine, secret: str, issuer: str) -> Account | None:
     c, now = session.c, datetime.now(UTC)
     this, fresh = c.hash == hashed(secret), (c.created_at > now - LIFETIME, c.used_at > now - IDLE)
     query = sa.select(c.account, c.username, c.email, c.groups, c.used_at).where(this, c.issuer == issuer, *fresh)
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            found = (await connection.execute(query)).first()
+    async with reading(engine) as connection:
+        found = (await connection.execute(query)).first()
     if found is None:
         return None
     if now - found.used_at > USE_NOTED:
@@ -110,10 +109,9 @@ async def end_all(engine: AsyncEngine, who: str) -> int:
     Raises StoreUnavailable.
     """
     c, wanted = session.c, {fold(who), fold(pseudonym(who))}
-    with store_errors(engine):
-        async with engine.connect() as connection:
-            rows = await connection.execute(sa.select(c.hash, c.issuer, c.account, c.username, c.email))
-            accounts = {row.hash: Account(*row[1:], frozenset()) for row in rows}
+    async with reading(engine) as connection:
+        rows = await connection.execute(sa.select(c.hash, c.issuer, c.account, c.username, c.email))
+        accounts = {row.hash: Account(*row[1:], frozenset()) for row in rows}
     theirs = [each for each, it in accounts.items() if wanted & {value for _, value in it.handles()}]
     await write(engine, sa.delete(session).where(c.hash.in_(theirs)))
     return len(theirs)
