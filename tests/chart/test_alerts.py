@@ -233,6 +233,7 @@ def test_every_query_of_a_page_is_one_for_prometheus(tmp_path):
         for block in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)
     ]
     queries = [line for block in blocks for line in block.splitlines()]
+    assert queries
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "pages", "rules": rules}]}))
     promtool("check", "rules", tmp_path / "rules.yaml")
